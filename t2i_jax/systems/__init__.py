@@ -1,0 +1,74 @@
+"""A system is players taking turns: what training, sampling and evaluation need to know of a model.
+
+Each module of this package is one system: `build(config, tokenizer) -> System`, found by its name. A new system is one
+file here and one config; nothing else changes.
+"""
+
+import importlib
+import pkgutil
+from collections.abc import Callable, Mapping
+from typing import Any, NamedTuple
+
+import optax
+from jax import Array
+from ml_collections import ConfigDict
+
+from t2i_jax.errors import UserError
+
+
+class Turn(NamedTuple):
+    """All that a loss may read."""
+
+    params: dict  # {player: parameters}
+    aux: dict  # not trained: running statistics, codebook, latent scale
+    ema: dict  # {"params": ..., "aux": ...}, the averaged part of either
+    batch: dict  # arrays, leading axis = global batch; images float in [-1, 1]
+    keys: Array  # one per global example, folded with step and phase: [B]
+    images: Array  # images seen so far, float32 scalar, for schedules
+
+
+class Phase(NamedTuple):
+    """One player's turn in every step."""
+
+    name: str
+    trains: Callable[[str], bool]  # parameter path ("text/block_5/kernel") -> trained here; all else is constant
+    loss: Callable[[Turn], tuple[Array, tuple[dict, dict]]]  # -> (scalar, (new aux entries, {term: scalar}))
+    optimizer: str  # a key of System.optimizers
+    writes: tuple[str, ...] = ()  # aux entries it may replace
+    every: int = 1  # runs on every n-th step
+    accumulate: int = 1  # micro-batches whose gradients are averaged before one update
+    whole_batch: bool = False  # the loss compares examples with each other: never accumulated
+
+
+class Stage(NamedTuple):
+    """A period of training."""
+
+    name: str
+    images: int  # how long; a multiple of batch size x scan length
+    phases: tuple[Phase, ...]  # in order, all inside one compiled step
+    enter: Callable[[Any, dict], Any] | None = None  # (state, fixed sample batch) -> state: fits a PCA start, a latent
+    # scale, copies averages; pure, its result saved right after
+
+
+class System(NamedTuple):
+    """The whole model as players, turns and a way to draw."""
+
+    init: Callable[[Array], tuple[dict, dict]]  # key -> params, aux
+    stages: tuple[Stage, ...]
+    optimizers: Mapping[str, optax.GradientTransformationExtraArgs]  # updates read `images`
+    ema: Mapping[str, float]  # {path prefix: half-life in images}; matching aux entries are averaged with it
+    encode: Callable[[list[str]], dict]  # captions -> host arrays [B, ...], the same as a batch's text entries
+    generate: Callable[..., Array]  # (params, aux, text arrays, keys [B], **options) -> images [B, H, W, C]
+    image_shape: tuple[int, int, int]  # H, W, C of what `generate` draws
+
+
+def names() -> list[str]:
+    """Names of the systems that exist."""
+    return sorted(module.name for module in pkgutil.iter_modules(__path__))
+
+
+def build(config: ConfigDict, tokenizer: Any) -> System:
+    """The system `config.system`, built from its config; raises UserError where the config does not fit it."""
+    if config.system not in names():
+        raise UserError(f"config: system = {config.system!r} is unknown; accepted: {', '.join(names())}")
+    return importlib.import_module(f"{__name__}.{config.system}").build(config, tokenizer)

@@ -1,0 +1,105 @@
+"""`t2i train`: config -> data -> system -> training, in one workdir; the same command again goes on."""
+
+import sys
+from pathlib import Path
+
+import click
+from ml_collections import ConfigDict
+
+from t2i_jax import config as configs
+from t2i_jax.errors import UserError
+
+SAVED = 75  # exit code: saved, may be restarted
+
+
+@click.command("train", context_settings={"ignore_unknown_options": True})
+@click.option("--config", "spec", required=True, help="configs/NAME.py[:argument], a Python file with get_config(arg).")
+@click.option("--workdir", type=click.Path(path_type=Path), help="Everything the run writes.  [required but for --dry-run]")
+@click.option("--init-from", type=click.Path(path_type=Path), help="Start from the weights of another run where they fit.")
+@click.option("--dry-run", is_flag=True, help="Print the config, parameters, memory and FLOPs per image, and stop.")
+@click.argument("overrides", nargs=-1, type=click.UNPROCESSED, metavar="[--config.KEY=VALUE]...")
+def command(spec, workdir, init_from, dry_run, overrides) -> int | None:
+    """Train a model from a config, or go on with a run.
+
+    \b
+    t2i train --config configs/quickstart.py --workdir runs/quickstart
+    t2i train --config configs/folder.py --workdir runs/mine --config.data.path=photos
+    """
+    config = configs.load(spec, overrides)
+    if dry_run:
+        from t2i_jax.commands.dry_run import describe
+
+        print(describe(config))
+        return None
+    if workdir is None:
+        raise UserError("--workdir is missing; give a directory for checkpoints, logs and samples")
+    return run(config, workdir, init_from)
+
+
+def run(config: ConfigDict, workdir: Path, init_from: Path | None) -> int:
+    """Train as `config` says; the exit code."""
+    import importlib.metadata
+
+    import jax
+
+    from t2i_jax import systems
+    from t2i_jax.commands.progress import Progress
+    from t2i_jax.data.training import open_data
+    from t2i_jax.distributed.mesh import make_mesh
+    from t2i_jax.training import loop
+    from t2i_jax.training.checkpoint import Run, newest_good
+    from t2i_jax.training.resume import reconcile, warm_start
+
+    check(config)
+    previous = newest_good(workdir)
+    amendments = reconcile(previous[1], config) if previous else []
+    mesh = make_mesh(config.fsdp)
+    weights = warm_start(init_from) if init_from and not previous else lambda state: state
+    data = open_data(config, workdir, previous[1].tokenizer if previous else None)
+    if previous and previous[1].about["data"] != data.fingerprint:
+        raise UserError(f"data: {workdir}/data is not what this run was trained on; restore it or use a new --workdir")
+    system = systems.build(config, data.tokenizer)
+    about = {
+        "name": workdir.name,
+        "data": data.fingerprint,
+        "licence": data.licence,
+        "amendments": amendments,
+        "versions": {name: importlib.metadata.version(name) for name in ("t2i_jax", "jax", "flax", "orbax-checkpoint")},
+    }
+    result = loop.train(
+        system,
+        loop.Data(data.batches, data.sample, config.batch_size, config.scan_length),
+        Run(configs.to_json(config), data.tokenizer.to_json(), about),
+        workdir,
+        mesh,
+        jax.random.key(config.seed),
+        configs.section(config, "run", loop.Options),
+        weights,
+        Progress(system, data, workdir).draw,
+    )
+    if not result.finished:
+        print(f"t2i: saved at {result.images:,} images; run the same command again to go on", file=sys.stderr)
+        return SAVED
+    return 0
+
+
+def check(config: ConfigDict) -> None:
+    """Refuse what cannot work before anything is written or compiled; raises UserError naming the key."""
+    import jax
+
+    from t2i_jax import systems
+    from t2i_jax.training import alternate, loop
+    from t2i_jax.training.state import create
+
+    for key in ("system", "seed", "batch_size", "scan_length", "fsdp", "data", "run"):
+        if key not in config:
+            raise UserError(f"config: key {key!r} is missing")
+    devices = jax.device_count()
+    configs.require(config.batch_size > 0 and config.batch_size % devices == 0, "batch_size", config.batch_size,
+                    f"a multiple of the {devices} device(s)")
+    configs.require(config.scan_length > 0, "scan_length", config.scan_length, "1 or more")
+    configs.section(config, "run", loop.Options)
+    system = systems.build(config, None)
+    jax.eval_shape(lambda key: create(system, key), jax.random.key(0))
+    for stage in system.stages:
+        alternate.check(system, stage, config.batch_size, config.scan_length)

@@ -1,0 +1,106 @@
+"""From a checkpoint and a sentence to pictures, in one forward pass."""
+
+import collections
+import warnings
+import zlib
+from pathlib import Path
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax import Array
+from PIL import Image
+
+from t2i_jax.data.tokenizer import Tokenizer
+from t2i_jax.errors import UserError
+from t2i_jax.systems import System
+from t2i_jax.training.resume import load_weights
+from t2i_jax.training.state import drawing_weights
+
+BUCKET = 8  # pictures drawn at once, always: a picture must not depend on what is drawn beside it
+
+
+def load(path: str | Path, weights: str = "ema") -> "TextToImage":
+    """The model in a work directory (its newest whole checkpoint) or in one checkpoint directory.
+
+    weights: "ema" for the averaged parameters, "raw" for the trained ones. Reads arrays and JSON, executes nothing.
+    Raises UserError where there is no checkpoint, it is damaged, or a newer version wrote it.
+    """
+    if weights not in ("ema", "raw"):
+        raise UserError(f"weights = {weights!r} is unknown; accepted: ema, raw")
+    found = load_weights(Path(path), Tokenizer.from_json)
+    params, aux = found.params, found.aux
+    if weights == "ema":
+        params, aux = drawing_weights(params, aux, found.ema)
+    about = found.run.about
+    if not about["finished"]:
+        warnings.warn(f"{path}: training is not finished (stage {about['stage']!r}, {about['images']} images seen)")
+    name = f"{about.get('name', Path(path).name)}@{about['images']}"
+    return TextToImage(found.system, params, aux, name)
+
+
+class TextToImage:
+    """A text-to-image model: call it with a prompt. The same seed gives the same picture, whatever is drawn beside it."""
+
+    def __init__(self, system: System, params: dict, aux: dict, name: str):
+        """name: what the model is called in the metadata of its pictures."""
+        self.system, self.params, self.aux, self.name = system, params, aux, name
+        self._draw = jax.jit(system.generate)
+
+    def __call__(
+        self, prompt: str, num_images: int = 1, seed: int = 0, truncation: float = 1.0
+    ) -> list[Image.Image]:
+        """`num_images` pictures of `prompt`.
+
+        truncation: scale of the noise; 1 draws as trained, 0 draws the most typical picture every time.
+        Raises UserError for an empty prompt, fewer than one picture and a negative truncation.
+        """
+        if num_images < 1:
+            raise UserError(f"num_images = {num_images} is impossible; accepted: 1 or more")
+        images = self.generate([prompt] * num_images, jax.random.key(seed), truncation)
+        return [to_pil(image) for image in np.asarray(images)]
+
+    def generate(self, prompts: list[str], key: Array, truncation: float = 1.0) -> Array:
+        """One picture for each prompt: float [N, H, W, C] in [-1, 1].
+
+        Picture i depends on `key`, its prompt and how often the same prompt stands before it, on nothing else.
+        Raises UserError for an empty prompt or list and a negative truncation.
+        """
+        if not prompts or not all(prompt.strip() for prompt in prompts):
+            raise UserError("prompt: it is empty; describe a picture, for example 'a red heart'")
+        if not truncation >= 0:
+            raise UserError(f"truncation = {truncation} is impossible; accepted: 0 or more, 1 = as trained")
+        example_keys = [_prompt_key(key, prompt, number) for prompt, number in zip(prompts, _occurrences(prompts))]
+        images = []
+        for start in range(0, len(prompts), BUCKET):
+            count = min(BUCKET, len(prompts) - start)
+            padded = [start + min(i, count - 1) for i in range(BUCKET)]
+            text = self.system.encode([prompts[i] for i in padded])
+            keys = jnp.stack([example_keys[i] for i in padded])
+            images.append(self._draw(self.params, self.aux, text, keys, truncation=jnp.float32(truncation))[:count])
+        return jnp.concatenate(images)
+
+
+def _prompt_key(key: Array, prompt: str, number: int) -> Array:
+    return jax.random.fold_in(jax.random.fold_in(key, zlib.crc32(prompt.encode())), number)
+
+
+def _occurrences(prompts: list[str]) -> list[int]:
+    """For each prompt, how often it occurred before."""
+    seen = collections.Counter()
+    numbers = []
+    for prompt in prompts:
+        numbers.append(seen[prompt])
+        seen[prompt] += 1
+    return numbers
+
+
+def to_uint8(images: np.ndarray) -> np.ndarray:
+    """Float pixels in [-1, 1] as uint8, rounded to the nearest level."""
+    return np.clip(np.round((np.asarray(images, np.float32) + 1) * 127.5), 0, 255).astype(np.uint8)
+
+
+def to_pil(image: np.ndarray) -> Image.Image:
+    """Float [H, W, C] in [-1, 1] as a picture, grey for C = 1."""
+    pixels = to_uint8(image)
+    return Image.fromarray(pixels[..., 0] if pixels.shape[-1] == 1 else pixels)

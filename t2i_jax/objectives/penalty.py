@@ -1,0 +1,59 @@
+"""Penalties on how fast a critic changes with its input.
+
+A critic is any function `[B, ...] -> [B]` that judges each example by itself (no batch statistics); the caller binds
+parameters, caption and augmentation: `lambda u: D(params, augment(u, keys, policy), text)`. Penalties are differentiable
+with respect to whatever the critic closes over. Patch logits are summed to one per image first.
+"""
+
+from collections.abc import Callable
+
+import jax
+import jax.numpy as jnp
+from jax import Array
+
+from t2i_jax.keys import normal
+from t2i_jax.objectives.precision import at_least_float32
+
+Critic = Callable[[Array], Array]
+
+
+def squared_gradient_norm(critic: Critic, x: Array) -> Array:
+    """`‖∇_x critic(x)‖²` for each example: `[B]` float32, from x `[B, ...]`."""
+    total = lambda u: jnp.sum(at_least_float32(critic(u)))
+    gradient = jax.grad(total)(at_least_float32(x))
+    return jnp.sum(gradient**2, axis=tuple(range(1, x.ndim)))
+
+
+def gradient_penalty(critic: Critic, x: Array) -> Array:
+    """`E ‖∇_x critic(x)‖²`, the zero-centred gradient penalty, exactly: a float32 scalar.
+
+    R1 when x `[B, ...]` are real images, R2 when they are generated and detached (Mescheder et al. 2018, eq. 9; both
+    at once: R3GAN, Huang et al. 2024). The usual weight is γ/2.
+    """
+    return jnp.mean(squared_gradient_norm(critic, x))
+
+
+def finite_difference_penalty(critic: Critic, x: Array, keys: Array, sigma: float) -> Array:
+    """`E ((critic(x) - critic(x + σn)) / σ)²` with `n ~ N(0, I)`: a float32 scalar (approximated R1, Lin et al. 2025).
+
+    As σ → 0 its expectation over the noise is `gradient_penalty`, at the price of one more forward pass instead of a second
+    derivative; usually σ = 0.01. Rounding is divided by σ too, so the critic should give its logits in float32.
+
+    x: `[B, ...]`; keys `[B]`, one per example: real and generated images take the same keys to share noise.
+    """
+    x = at_least_float32(x)
+    noisy = x + sigma * normal(keys, x.shape[1:]).astype(x.dtype)
+    slope = (at_least_float32(critic(x)) - at_least_float32(critic(noisy))) / sigma
+    return jnp.mean(slope**2)
+
+
+def wasserstein_gradient_penalty(critic: Critic, real: Array, fake: Array, keys: Array) -> Array:
+    """`E (‖∇ critic(x̂)‖ - 1)²` at `x̂ = ε x + (1 - ε) x_g`, `ε ~ U[0, 1]`: a float32 scalar (Gulrajani et al. 2017, eq. 3).
+
+    real, fake: `[B, ...]`, paired by position; keys `[B]`, one draw of ε each. The usual weight is 10.
+    """
+    epsilon = jnp.expand_dims(jax.vmap(jax.random.uniform)(keys), range(1, real.ndim))
+    between = epsilon * at_least_float32(real) + (1 - epsilon) * at_least_float32(fake)
+    tiny = 1e-12  # the root of 0 has no derivative
+    norm = jnp.sqrt(squared_gradient_norm(critic, between) + tiny)
+    return jnp.mean((norm - 1) ** 2)
