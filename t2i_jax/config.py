@@ -79,7 +79,7 @@ def _parse(key: str, text: str, current: Any) -> Any:
 
 
 def flatten(config: Mapping, prefix: str = "") -> dict[str, Any]:
-    """{"a.b": value} over all leaves, in the file's order."""
+    """{"a.b": value} over all leaves, sorted."""
     flat = {}
     for name, value in config.items():
         if isinstance(value, Mapping | ConfigDict):

@@ -44,7 +44,8 @@ def run(config: ConfigDict, workdir: Path, init_from: Path | None) -> int:
 
     from t2i_jax import systems
     from t2i_jax.commands.progress import Progress
-    from t2i_jax.data.training import open_data
+    from t2i_jax.data.tokenizer import Tokenizer
+    from t2i_jax.data.training import DataOptions, open_data
     from t2i_jax.distributed.mesh import make_mesh
     from t2i_jax.training import loop
     from t2i_jax.training.checkpoint import Run, newest_good
@@ -55,7 +56,8 @@ def run(config: ConfigDict, workdir: Path, init_from: Path | None) -> int:
     amendments = reconcile(previous[1], config) if previous else []
     mesh = make_mesh(config.fsdp)
     weights = warm_start(init_from) if init_from and not previous else lambda state: state
-    data = open_data(config, workdir, previous[1].tokenizer if previous else None)
+    tokenizer = Tokenizer.from_json(previous[1].tokenizer) if previous else None
+    data = open_data(configs.section(config, "data", DataOptions), workdir, tokenizer)
     if previous and previous[1].about["data"] != data.fingerprint:
         raise UserError(f"data: {workdir}/data is not what this run was trained on; restore it or use a new --workdir")
     system = systems.build(config, data.tokenizer)
@@ -66,9 +68,10 @@ def run(config: ConfigDict, workdir: Path, init_from: Path | None) -> int:
         "amendments": amendments,
         "versions": {name: importlib.metadata.version(name) for name in ("t2i_jax", "jax", "flax", "orbax-checkpoint")},
     }
+    size = {"batch_size": config.batch_size, "scan_length": config.scan_length}
     result = loop.train(
         system,
-        loop.Data(data.batches, data.sample, config.batch_size, config.scan_length),
+        loop.Data(lambda start: data.batches(start, seed=config.seed, **size), data.sample, **size),
         Run(configs.to_json(config), data.tokenizer.to_json(), about),
         workdir,
         mesh,
@@ -88,6 +91,7 @@ def check(config: ConfigDict) -> None:
     import jax
 
     from t2i_jax import systems
+    from t2i_jax.data.training import DataOptions
     from t2i_jax.training import alternate, loop
     from t2i_jax.training.state import create
 
@@ -99,6 +103,7 @@ def check(config: ConfigDict) -> None:
                     f"a multiple of the {devices} device(s)")
     configs.require(config.scan_length > 0, "scan_length", config.scan_length, "1 or more")
     configs.section(config, "run", loop.Options)
+    configs.section(config, "data", DataOptions)
     system = systems.build(config, None)
     jax.eval_shape(lambda key: create(system, key), jax.random.key(0))
     for stage in system.stages:

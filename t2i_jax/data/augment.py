@@ -8,6 +8,7 @@ import re
 from typing import NamedTuple
 
 import numpy as np
+from PIL import Image
 
 from t2i_jax.data.randomness import bits, uniform
 
@@ -30,8 +31,9 @@ def may_flip(captions: tuple[str, ...]) -> bool:
 def apply(augment: Augment, images: np.ndarray, flippable: np.ndarray, seed: int, index: np.ndarray) -> np.ndarray:
     """Augments pictures uint8 [N, H, W, C], each by draws of its global example index [N]; `flippable` bool [N]."""
     if augment.flip:
-        flipped = flippable & (uniform(bits(seed, "flip", index)) < 0.5)
-        images = np.where(flipped[:, None, None, None], images[:, :, ::-1], images)
+        mirrored = np.flatnonzero(flippable & (uniform(bits(seed, "flip", index)) < 0.5))
+        images = images.copy()
+        images[mirrored] = images[mirrored][:, :, ::-1]
     if augment.rotate or augment.scale:
         angle = np.deg2rad(augment.rotate) * (2 * uniform(bits(seed, "rotate", index)) - 1)
         factor = 1 + augment.scale * (2 * uniform(bits(seed, "scale", index)) - 1)
@@ -41,14 +43,14 @@ def apply(augment: Augment, images: np.ndarray, flippable: np.ndarray, seed: int
 
 def _turn(images: np.ndarray, angle: np.ndarray, factor: np.ndarray) -> np.ndarray:
     """Rotates by `angle` and enlarges by `factor` [N] about the centre, bilinear, edges continued outwards."""
-    count, height, width, _ = images.shape
-    rows, columns = np.meshgrid(np.arange(height) - (height - 1) / 2, np.arange(width) - (width - 1) / 2, indexing="ij")
-    cosine, sine = (wave(angle)[:, None, None] / factor[:, None, None] for wave in (np.cos, np.sin))
-    y = np.clip(cosine * rows[None] + sine * columns[None] + (height - 1) / 2, 0, height - 1)
-    x = np.clip(cosine * columns[None] - sine * rows[None] + (width - 1) / 2, 0, width - 1)
-    top, left = np.minimum(y.astype(np.int64), height - 2), np.minimum(x.astype(np.int64), width - 2)
-    down, right = (y - top).astype(np.float32)[..., None], (x - left).astype(np.float32)[..., None]
-    which = np.arange(count)[:, None, None]
-    above = images[which, top, left] * (1 - right) + images[which, top, left + 1] * right
-    below = images[which, top + 1, left] * (1 - right) + images[which, top + 1, left + 1] * right
-    return np.round(above * (1 - down) + below * down).astype(np.uint8)
+    count, size, _, channels = images.shape
+    border = size // 2
+    padded = np.pad(images, ((0, 0), (border, border), (border, border), (0, 0)), mode="edge")
+    cosine, sine, centre = np.cos(angle) / factor, np.sin(angle) / factor, size / 2
+    out = np.empty_like(images)
+    for row, source, c, s in zip(out, padded if channels == 3 else padded[..., 0], cosine, sine, strict=True):
+        x, y = border + centre * (1 - c - s), border + centre * (1 + s - c)  # where the corner comes from
+        turned = Image.fromarray(source).transform((size, size), Image.Transform.AFFINE, (c, s, x, -s, c, y),
+                                                   Image.Resampling.BILINEAR)
+        row[...] = np.asarray(turned).reshape(size, size, channels)
+    return out

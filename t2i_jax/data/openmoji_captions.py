@@ -23,6 +23,7 @@ PEOPLE = {"👩": ("🧑", "woman"), "👨": ("🧑", "man"), "👧": ("🧒", "
 # Two people with two skin tones are spelt out person by person; without tones the same picture is one emoji.
 PAIRS = {"👩‍🤝‍👩": "👭", "👩‍🤝‍👨": "👫", "👨‍🤝‍👨": "👬", "🧑‍❤‍🧑": "💑", "🧑‍❤‍💋‍🧑": "💏", "🫱‍🫲": "🤝",
          "🧑‍🐰‍🧑": "👯", "👩‍🐰‍👩": "👯‍♀", "👨‍🐰‍👨": "👯‍♂", "🧑‍🫯‍🧑": "🤼", "👩‍🫯‍👩": "🤼‍♀", "👨‍🫯‍👨": "🤼‍♂"}
+UNDRAWN = ("🧑‍🐰‍🧑", "🧑‍🫯‍🧑")  # with two tones OpenMoji draws these in yellow: the captions would be false
 FLAG_WORDS = {"en": "flag of {}", "zh": "{}国旗"}  # the other languages say "flag" in the name itself
 
 # English names share a last word where their pictures share a look: "purple heart" is a heart.
@@ -66,7 +67,10 @@ def svg_files() -> dict[str, Path]:
 
 
 def code(bare: str) -> str:
-    """The OpenMoji file stem of an emoji, "" where OpenMoji has not drawn it; some stems leave variation selectors out."""
+    """The OpenMoji file stem of an emoji, "" where OpenMoji has not drawn it as named."""
+    if "".join(character for character in bare if character not in TONES) in UNDRAWN:
+        return ""
+    # some stems leave variation selectors out
     stems = ("-".join(f"{ord(character):04X}" for character in text) for text in (emojis()[bare], bare))
     return next((stem for stem in stems if stem in svg_files()), "")
 

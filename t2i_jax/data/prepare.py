@@ -23,7 +23,7 @@ from PIL import Image
 from tqdm import tqdm
 
 from t2i_jax.data import cleaning, duplicates
-from t2i_jax.data.prepared import FORMAT_VERSION
+from t2i_jax.data.prepared import FORMAT_VERSION, contents_fingerprint
 from t2i_jax.data.report import Report, contact_sheet
 from t2i_jax.data.sources import Example, Source
 from t2i_jax.errors import UserError
@@ -75,15 +75,17 @@ def prepare(source: Source, out: str | Path, *, resolution: int, channels: int =
                 reasons = {row["reason"] for row in report.dropped}
                 raise UserError(f"{source.name} has no usable training picture"
                                 + (f": {'; '.join(sorted(reasons)[:3])}" if reasons else ""))
-            info = _write(kept, pixels, work, report)
+            splits = _write(kept, pixels, work, report)
             step = -(-len(kept) // SHEET)
             contact_sheet(np.stack([pixels[item.row] for item in kept[::step]])).save(work / "contact_sheet.png")
             del pixels
         (work / "pixels").unlink()
         info = {"format_version": FORMAT_VERSION, "source": source.name, "licence": source.licence,
-                "resolution": resolution, "channels": channels, "filter": cleaning.FILTER, "options": options, **info}
+                "resolution": resolution, "channels": channels, "filter": cleaning.FILTER, "options": options,
+                "splits": splits, "fingerprint": ""}
+        _write_json(work / "info.json", info)
+        _write_json(work / "info.json", info | {"fingerprint": contents_fingerprint(work)})
         report.write(work)
-        (work / "info.json").write_text(json.dumps(info, indent=1) + "\n", encoding="utf-8")
         work.chmod(0o755)
         os.replace(work, out)
     except OSError as error:
@@ -176,24 +178,25 @@ def _without_near(kept: list[_Kept], pixels: np.ndarray, report: Report, drop: b
     return [item for item, later in zip(kept, near.later, strict=True) if not later]
 
 
-def _write(kept: list[_Kept], pixels: np.ndarray, work: Path, report: Report) -> dict:
-    """Writes the splits; returns {"splits": {split: counts and sums}, "fingerprint": sha256 over all contents in order}."""
-    everything, splits = hashlib.sha256(f"{FORMAT_VERSION} {pixels.shape[1:]}".encode()), {}
+def _write(kept: list[_Kept], pixels: np.ndarray, work: Path, report: Report) -> dict[str, dict]:
+    """Writes the pictures and captions of every split; returns what info.json says of each."""
+    splits = {}
     for split in dict.fromkeys(item.split for item in kept):
         items = [item for item in kept if item.split == split]
         lines = "".join(json.dumps({"name": item.name, "captions": item.captions, "tags": item.tags}, sort_keys=True)
                         + "\n" for item in items).encode()
         (work / f"{split}.jsonl").write_bytes(lines)
-        everything.update(split.encode() + lines)
         path = work / f"{split}.array_record"
         writer = ArrayRecordWriter(str(path), "group_size:1,uncompressed")
         for item in items:
-            record = pixels[item.row].tobytes()
-            everything.update(record)
-            writer.write(record)
+            writer.write(pixels[item.row].tobytes())
         writer.close()
         report.counts[split] = len(items)
         report.captions[split] = sum(len(item.captions) for item in items)
         splits[split] = {"count": len(items), "captions": report.captions[split], "bytes": path.stat().st_size,
                          "captions_sha256": hashlib.sha256(lines).hexdigest()}
-    return {"splits": splits, "fingerprint": everything.hexdigest()}
+    return splits
+
+
+def _write_json(path: Path, content: dict) -> None:
+    path.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")

@@ -37,6 +37,20 @@ def read_info(directory: str | Path) -> dict[str, Any]:
     return info
 
 
+def contents_fingerprint(directory: str | Path) -> str:
+    """SHA-256 over all pictures and captions in order, read back from DIR. UserError where they are damaged."""
+    info = read_info(directory)
+    digest = hashlib.sha256(f"{info['format_version']} {info['resolution']} {info['channels']}".encode())
+    for split in info["splits"]:
+        data = Prepared(directory, split)
+        digest.update(f"{split} {len(data)}".encode())
+        for row in data.words:
+            digest.update(json.dumps(row, sort_keys=True).encode())
+        for begin in range(0, len(data), 1024):
+            digest.update(data.images(range(begin, min(begin + 1024, len(data)))).tobytes())
+    return digest.hexdigest()
+
+
 class Prepared:
     """One split of prepared data. `data[i]` is {"image": uint8 [H, W, C], "captions", "name", "tags"}.
 

@@ -57,10 +57,10 @@ class TextToImage:
         """
         if num_images < 1:
             raise UserError(f"num_images = {num_images} is impossible; accepted: 1 or more")
-        images = self.generate([prompt] * num_images, jax.random.key(seed), truncation)
+        images = self.generate([prompt] * num_images, key=jax.random.key(seed), truncation=truncation)
         return [to_pil(image) for image in np.asarray(images)]
 
-    def generate(self, prompts: list[str], key: Array, truncation: float = 1.0) -> Array:
+    def generate(self, prompts: list[str], *, key: Array, truncation: float = 1.0) -> Array:
         """One picture for each prompt: float [N, H, W, C] in [-1, 1].
 
         Picture i depends on `key`, its prompt and how often the same prompt stands before it, on nothing else.

@@ -1,0 +1,47 @@
+"""Sample grids during training: drawn pictures beside the real ones of the same captions."""
+
+from pathlib import Path
+
+import jax
+import numpy as np
+from PIL import Image
+
+from t2i_jax.data.training import TrainingData
+from t2i_jax.inference.grid import grid
+from t2i_jax.inference.pipeline import TextToImage, to_pil
+from t2i_jax.systems import System
+from t2i_jax.training.metrics import MetricsLog
+from t2i_jax.training.state import State, drawing_weights
+
+COLUMNS = 16
+
+
+class Progress:
+    """Draws, for the same captions of every split each time, real above generated into `workdir`/samples."""
+
+    def __init__(self, system: System, data: TrainingData, workdir: Path):
+        self._directory = workdir / "samples"
+        self._columns = {split: _columns(data, split) for split in ("train", *data.heldout)}
+        self._model = TextToImage(system, {}, {}, workdir.name)
+
+    def draw(self, state: State, images: int, log: MetricsLog) -> None:
+        """Write samples/SPLIT-IMAGES.png with averaged weights, and show them in TensorBoard."""
+        self._model.params, self._model.aux = drawing_weights(state.params, state.aux, state.ema)
+        self._directory.mkdir(parents=True, exist_ok=True)
+        for split, columns in self._columns.items():
+            drawn = self._model.generate([caption for caption, _ in columns], key=jax.random.key(0))
+            page = grid(
+                [(caption, [real, to_pil(made)]) for (caption, real), made in zip(columns, drawn, strict=True)]
+            )
+            path = self._directory / f"{split}-{images:012d}.png"
+            page.save(path)
+            log.picture(images, split, np.asarray(page))
+            log.say(f"{path}: real above generated")
+
+
+def _columns(data: TrainingData, split: str) -> list[tuple[str, Image.Image]]:
+    """(caption, real picture) of a split's first examples in its fixed shuffled order, captions most detailed."""
+    sample = data.sample(split, COLUMNS)
+    words = [data.tokenizer.decode(tokens[mask]) for tokens, mask in zip(sample["tokens"], sample["mask"], strict=True)]
+    pixels = [image[..., 0] if image.shape[-1] == 1 else image for image in sample["image"]]
+    return [(caption, Image.fromarray(image)) for caption, image in zip(words, pixels, strict=True)]

@@ -1,0 +1,92 @@
+"""What a run trains on: its source prepared once into the work directory, a tokenizer learnt from its captions."""
+
+import dataclasses
+import os
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+from t2i_jax.data import pipeline
+from t2i_jax.data.augment import Augment
+from t2i_jax.data.prepare import prepare
+from t2i_jax.data.prepared import Prepared, read_info
+from t2i_jax.data.sources import open_source
+from t2i_jax.data.tokenizer import Tokenizer
+from t2i_jax.errors import UserError
+
+
+@dataclasses.dataclass(frozen=True)
+class DataOptions:
+    """The config section `data`."""
+
+    source: str  # openmoji, folder or tfds:<name>
+    resolution: int  # pixels of a side
+    path: str = ""  # of a folder; a folder that `t2i data prepare` wrote is read in place
+    channels: int = 3  # 1 = grey
+    languages: tuple[str, ...] = ("en",)  # of OpenMoji's captions
+    template: str = "{}"  # words a class name as a caption
+    heldout_fraction: float = 0.05  # of a folder that has no held-out part of its own
+    limit: int = 0  # OpenMoji pictures a split, 0 = all
+    denoise: bool = False  # 3x3 median before resizing
+    drop_near_duplicates: bool = False
+    flip: bool = False  # augmentation: mirrored, unless a caption speaks of a side
+    rotate: float = 0.0  # up to so many degrees
+    scale: float = 0.0  # up to so much smaller or larger, 0.1 = 10 %
+    vocabulary: int = 4096  # tokens learnt from the training captions, at most
+    text_length: int = 24  # tokens of a caption; longer ones are cut with a warning
+    sample: int = 2048  # pictures that stages fit their starts to
+
+
+class TrainingData:
+    """The prepared pictures of a run and the tokenizer of its captions."""
+
+    def __init__(self, options: DataOptions, directory: Path, tokenizer: Tokenizer | None):
+        """Read prepared data; learn the tokenizer where none is given. UserError where the data do not fit."""
+        self.options = options
+        self.train = Prepared(directory, "train")
+        for key in ("resolution", "channels"):
+            found, wanted = getattr(self.train, key), getattr(options, key)
+            if found != wanted:
+                raise UserError(f"config: data.{key} = {wanted}, but the prepared data in {directory} have {found}")
+        self.heldout = {name: Prepared(directory, name) for name in self.train.info["splits"] if name != "train"}
+        self.fingerprint, self.licence = self.train.fingerprint, self.train.licence
+        self.tokenizer = tokenizer or Tokenizer.train(self.train.captions(), options.vocabulary)
+
+    def batches(self, start: int, *, batch_size: int, scan_length: int, seed: int, process_index: int = 0,
+                process_count: int = 1) -> Iterator[pipeline.Batch]:
+        """Stacks of batches from global example `start` on; see `pipeline.batches`."""
+        return pipeline.batches(
+            self.train, self.tokenizer, batch_size=batch_size, scan_length=scan_length, seed=seed, start=start,
+            text_length=self.options.text_length, process_index=process_index, process_count=process_count,
+            augment=Augment(self.options.flip, self.options.rotate, self.options.scale),
+        )
+
+    def sample(self, split: str = "train", count: int = 0) -> pipeline.Batch:
+        """The fixed examples of a split, `count` or as many as `data.sample` asks for and there are."""
+        prepared = self.train if split == "train" else self.heldout[split]
+        count = min(count or self.options.sample, len(prepared))
+        return pipeline.first(prepared, self.tokenizer, count, self.options.text_length)
+
+
+def open_data(options: DataOptions, workdir: Path, tokenizer: Tokenizer | None = None) -> TrainingData:
+    """The data of a run, prepared into `workdir`/data unless that was done before.
+
+    Raises UserError where the source is missing, empty or without captions; nothing is written then.
+    """
+    if options.path and os.path.isfile(os.path.join(options.path, "info.json")):
+        read_info(options.path)
+        return TrainingData(options, Path(options.path), tokenizer)
+    directory = workdir / "data"
+    if not directory.is_dir():
+        with open_source(
+            options.source, options.path or None, languages=options.languages, template=options.template,
+            heldout_fraction=options.heldout_fraction, limit=options.limit,
+        ) as source:
+            report = prepare(
+                source, directory, resolution=options.resolution, channels=options.channels, denoise=options.denoise,
+                drop_near_duplicates=options.drop_near_duplicates,
+            )
+        counts = ", ".join(f"{count:,} {split}" for split, count in report.counts.items())
+        print(f"t2i: prepared {counts} pictures in {directory} ({len(report.dropped)} dropped: report.md there says why)",
+              file=sys.stderr)
+    return TrainingData(options, directory, tokenizer)
