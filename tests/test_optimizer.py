@@ -82,6 +82,13 @@ def test_clip_bounds_the_norm_of_all_gradients_together():
     assert_trees_close(run(optimizer.build(config(clip=100.0))), run(optimizer.build(config())))
 
 
+def test_gradients_are_clipped_before_they_are_averaged():
+    """With momentum ½ two clipped gradients of one direction add up to 1 + 1.5 of them."""
+    once, twice = (run(optimizer.build(config(name="momentum", clip=0.5)), steps) for steps in (1, 2))
+    moved = lambda params: params["bias"] - PARAMS["bias"]
+    np.testing.assert_allclose(moved(twice), 2.5 * moved(once), rtol=1e-5)
+
+
 def test_half_precision_parameters_keep_their_type():
     halves = jax.tree.map(lambda leaf: leaf.astype(jnp.bfloat16), PARAMS)
     adam = optimizer.build(config(warmup_images=10))

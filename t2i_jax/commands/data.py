@@ -5,12 +5,12 @@ from pathlib import Path
 import click
 
 
-@click.group()
-def data():
+@click.group("data")
+def command():
     """Prepare data sets and look at them."""
 
 
-@data.command()
+@command.command()
 @click.argument("source")
 @click.option("--out", required=True, type=click.Path(path_type=Path), help="New folder to write.")
 @click.option("--path", help="With tfds:NAME, the TFDS data directory.")
@@ -38,10 +38,10 @@ def prepare(source, out, path, resolution, channels, denoise, drop_near_duplicat
                      drop_near_duplicates=drop_near_duplicates)
     counts = ", ".join(f"{count} {split}" for split, count in report.counts.items())
     click.echo(f"{out}: {counts}; {len(report.dropped)} dropped, {len(report.notes)} notes, "
-               f"{report.near_duplicate_count} pairs of near duplicates, in {report.seconds:.0f} s (see {out}/report.md)")
+               f"{report.near_duplicate_count} pairs of near duplicates, {report.seconds:.0f} s (see {out}/report.md)")
 
 
-@data.command()
+@command.command()
 @click.argument("directory", type=click.Path(path_type=Path))
 def inspect(directory):
     """Check prepared data and print what is in it."""

@@ -1,7 +1,7 @@
 """Random flips, rotations and scalings of pictures on the host; each off unless asked for.
 
-A mirrored picture must not falsify its caption: pictures are not flipped of which any caption speaks of left or right, a
-turning direction, digits or writing. Words in other languages than English and Chinese are not recognised.
+A mirrored picture must not falsify its caption: pictures are not flipped of which any caption speaks of left or right,
+a turning direction, digits or writing. Words in other languages than English and Chinese are not recognised.
 """
 
 import re

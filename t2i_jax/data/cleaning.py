@@ -10,7 +10,7 @@ from PIL import Image, ImageFilter, ImageOps
 PIXEL_LIMIT = 64_000_000  # a decompression bomb claims more
 FILTER = "bicubic"  # Pillow's, which is antialiased: it widens with the reduction
 ORIENTATION = 0x0112  # EXIF tag
-FORMATS = ("PNG", "JPEG", "MPO", "GIF", "WEBP", "BMP", "DIB", "TIFF", "PPM", "AVIF")  # none that runs another program
+FORMATS = ("PNG", "JPEG", "GIF", "WEBP", "BMP", "DIB", "TIFF", "PPM", "AVIF")  # none that runs another program
 
 
 class Unusable(Exception):
@@ -43,7 +43,7 @@ def clean(content: bytes, captions: tuple[str, ...], name: str, *, resolution: i
 
 
 def clean_captions(captions: tuple[str, ...]) -> tuple[tuple[str, ...], list[str]]:
-    """Captions with blanks collapsed, repeats and unusable ones removed, and notes on them. Unusable if none remains."""
+    """Captions with blanks collapsed, without repeats and unusable ones, and notes. Raises Unusable if none remains."""
     kept, notes = [], []
     for caption in captions:
         try:

@@ -7,7 +7,7 @@ from einops import rearrange, reduce
 
 CELLS = 8  # the hash sees the picture as 8 x 8 patches of flat colour
 LEVELS = np.array([32, 80, 128, 176, 224], np.float32)  # each patch and channel becomes five bits: brighter than these?
-NEAR = 24  # of 960 bits: JPEG at quality 60 or a resize changes fewer, a changed colour or shape more
+NEAR = {3: 24, 1: 8}  # bits by channels, a fortieth: JPEG or a resize changes fewer, another colour or shape more
 
 
 def perceptual_hash(images: np.ndarray) -> np.ndarray:
@@ -22,18 +22,18 @@ def perceptual_hash(images: np.ndarray) -> np.ndarray:
 
 
 class Near(NamedTuple):
-    """`count` pairs look the same; the nearest of them are listed as (first, second, differing bits), nearest first.
-    `later` [N] marks every picture that looks like an earlier one."""
+    """`count` pairs look the same; `nearest` lists some as (first, second, differing bits), nearest first; `later` [N]
+    marks every picture that looks like an earlier one."""
 
     count: int
     nearest: list[tuple[int, int, int]]
     later: np.ndarray
 
 
-def near_duplicates(hashes: np.ndarray, near: int = NEAR, listed: int = 2000) -> Near:
+def near_duplicates(hashes: np.ndarray, near: int, listed: int = 2000) -> Near:
     """Compares all pairs of hashes uint64 [N, W]; two are near with at most `near` differing bits.
 
-    Two hashes differ in at least the difference of their numbers of ones, so only a window of that order is compared."""
+    Two hashes differ in at least the difference of their numbers of ones: a window of that order is compared."""
     ones = np.bitwise_count(hashes).sum(axis=1, dtype=np.int32)
     order = np.argsort(ones, kind="stable")
     ranked = hashes[order]

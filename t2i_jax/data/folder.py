@@ -5,8 +5,8 @@ Captions come from the first of these that is there:
   2. a COCO captions file: a .json, here or in `annotations/`, with `images` and `annotations[].caption`
   3. sidecar files: `cat.png` and `cat.txt`, one caption per line
   4. class folders: `tabby_cat/001.png` is captioned by the template, "tabby cat" unless told otherwise
-Held out are the subfolders `heldout`, `test`, `val` or `validation` beside a subfolder `train`; without them, a fraction
-chosen by a hash of the file's path, so that adding pictures never moves others between splits.
+Held out are the subfolders `heldout`, `test`, `val` or `validation` beside a subfolder `train`; without them, a
+fraction chosen by a hash of the file's path, so that adding pictures never moves others between splits.
 """
 
 import csv
@@ -53,8 +53,8 @@ def folder(path: str, template: str = "{}", heldout_fraction: float = 0.05) -> n
     if not total and not found:
         raise UserError(f"data folder {path} holds no pictures ({', '.join(sorted(SUFFIXES))})")
     if not found:
-        raise UserError(f"data folder {path} holds {total} pictures but no captions: add metadata.jsonl, metadata.csv, a "
-                        "COCO captions .json, a .txt beside each picture, or one folder per class")
+        raise UserError(f"data folder {path} holds {total} pictures but no captions: add metadata.jsonl, metadata.csv, "
+                        "a COCO captions .json, a .txt beside each picture, or one folder per class")
     found.sort(key=lambda example: example.split != "train")
     return nullcontext(Source(f"folder:{root.name}", "as given by the owner of the pictures", len(found),
                               partial(iter, found), tuple(problems)))
@@ -84,7 +84,7 @@ def _captions(directory: Path, pictures: list[str], template: str, problems: Pro
         except (OSError, ValueError):  # a name no file can have
             inside, there = True, False
         if not (inside and there):
-            problems.append((name, "captioned, but there is no such file" if inside else "lies outside the data folder"))
+            problems.append((name, "captioned, but no such file" if inside else "lies outside the data folder"))
             del table[name]
     problems += [(name, "no caption") for name in pictures if name not in table]
     return table
@@ -162,7 +162,8 @@ def _sidecars(directory: Path, pictures: list[str]) -> Captions:
 
 
 def _classes(pictures: list[str], template: str) -> Captions:
-    return {name: [template.replace("{}", Path(name).parent.name.replace("_", " "))] for name in pictures if "/" in name}
+    return {name: [template.replace("{}", Path(name).parent.name.replace("_", " "))]
+            for name in pictures if "/" in name}
 
 
 def _chance(name: str) -> float:

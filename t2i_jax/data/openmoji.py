@@ -33,7 +33,7 @@ def rasterize(code: str, size: int = SIZE) -> bytes:
 
 @dataclass
 class OpenmojiConfig(tfds.core.BuilderConfig):
-    """`languages`: of the captions, in this order. `limit`: at most so many pictures per split, evenly spread (0: all)."""
+    """`languages`: of the captions. `limit`: at most so many pictures a split, evenly spread; 0: all."""
 
     languages: tuple[str, ...] = ("en",)
     limit: int = 0
@@ -49,7 +49,7 @@ class Openmoji(tfds.core.GeneratorBasedBuilder):
     """Splits train, heldout_compositions and heldout_concepts of {image, captions, cut, family}, named by file stem.
 
     `Openmoji(data_dir=..., config=config(("en", "zh")), file_format="array_record")`, then `download_and_prepare()` and
-    `as_data_source()`: 3,944 pictures of 128 x 128."""
+    `as_data_source()`: 3,904 pictures of 128 x 128."""
 
     VERSION = tfds.core.Version("1.0.0")
 

@@ -40,7 +40,7 @@ ENGLISH_ORDER = (
 
 
 class Structure(NamedTuple):
-    """An emoji taken apart. `base` is it without tones, `family` without gender and direction too (bare code points)."""
+    """An emoji taken apart: `base` is it without tones, `family` also without gender and direction."""
 
     base: str
     family: str
@@ -83,12 +83,19 @@ def emojis() -> dict[str, str]:
     return {text.replace(VARIANT, ""): text for text, entry in emoji.EMOJI_DATA.items() if entry["status"] == whole}
 
 
+def check(languages: tuple[str, ...]) -> None:
+    """UserError unless there are languages and the emoji package has all of them."""
+    known = sorted(packages()[0].LANGUAGES)
+    unknown = [language for language in languages if language not in known]
+    if unknown or not languages:
+        raise UserError(f"openmoji has no captions in {unknown[0] if unknown else 'no language'!r}: "
+                        f"choose from {', '.join(known)}")
+
+
 @cache
 def name(bare: str, language: str) -> str:
-    """The name of one emoji in one language, lower case: "flag of lesotho". UserError for an unknown language."""
+    """The name of one emoji in one language, lower case: "flag of lesotho"; "" where it has none."""
     emoji, _ = packages()
-    if language not in emoji.LANGUAGES:
-        raise UserError(f"openmoji has no captions in {language!r}: choose from {', '.join(sorted(emoji.LANGUAGES))}")
     emoji.config.load_language(language)
     entry = emoji.EMOJI_DATA.get(emojis().get(bare, bare), {})
     text = entry.get(language, "").strip(":").replace("_", " ").lower().strip()

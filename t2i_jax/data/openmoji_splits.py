@@ -81,7 +81,9 @@ def pictures(languages: tuple[str, ...] = ("en",)) -> tuple[Picture, ...]:
     """Every captioned picture with its split, in a fixed order. The splits do not depend on the languages.
 
     In English every word of a held-out composition occurs in a training caption. Other languages may bend words, so a
-    held-out composition keeps only those of its other captions whose words training captions hold."""
+    held-out composition keeps only those of its other captions whose words training captions hold. UserError for an
+    unknown language."""
+    openmoji_captions.check(languages)
     families = defaultdict(list)
     for bare in sorted(openmoji_captions.emojis()):
         if openmoji_captions.captions(bare) and openmoji_captions.code(bare):
@@ -91,14 +93,9 @@ def pictures(languages: tuple[str, ...] = ("en",)) -> tuple[Picture, ...]:
     cut.update({bare: "concept" for family in concepts for bare in families[family]})
     everything = [bare for members in families.values() for bare in members]
 
-    def vocabulary(language):
-        return set().union(*(words(text, language) for bare in everything if bare not in cut
-                             for text in openmoji_captions.captions(bare, language)))
-
-    known = vocabulary("en")  # one like "mrs. claus", whose words nobody else has, returns to training
-    cut = {bare: kind for bare, kind in cut.items()
-           if kind == "concept" or words(openmoji_captions.captions(bare)[-1]) <= known}
-    known = {language: vocabulary(language) for language in languages}
+    known = {language: set().union(*(words(text, language) for bare in everything if bare not in cut
+                                     for text in openmoji_captions.captions(bare, language)))
+             for language in languages}
 
     def texts(bare, language):
         kept = openmoji_captions.captions(bare, language)

@@ -62,17 +62,13 @@ class Examples:
         """bool [N]: pictures of whom no caption speaks of a side or of something that is read."""
         return self._flippable[pictures]
 
-    def caption(self, identity: int) -> str:
-        """The text behind a `caption` number of a batch."""
-        return self._texts[int(np.flatnonzero(self._ids == identity)[0])]
-
 
 def batches(prepared: Prepared, tokenizer: Tokenizer, *, batch_size: int, scan_length: int, text_length: int, seed: int,
             start: int = 0, augment: Augment = Augment(), process_index: int = 0, process_count: int = 1,
             prefetch: int = 2) -> Iterator[Batch]:
     """Endless stacks of K = `scan_length` batches; this process gets its B = `batch_size` / `process_count` of each.
 
-    `start`: global index of the first example, what a checkpoint holds; each stack moves it by batch_size * scan_length.
+    `start`: global index of the first example, what a checkpoint holds; a stack moves it by batch_size * scan_length.
     Leaves: image uint8 [K, B, H, W, C]; tokens int32 and mask bool [K, B, L]; caption uint32 [K, B], the number of the
     caption drawn; captions uint32 [K, B, C], the numbers of all captions of the picture, padded with 0 (a caption is
     wrong for a picture if it is none of these); index uint32 [K, B], low 32 bits of the global example index.

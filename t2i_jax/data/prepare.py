@@ -14,6 +14,7 @@ import warnings
 from collections import deque
 from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from pathlib import Path
 from typing import NamedTuple
 
@@ -45,10 +46,11 @@ def prepare(source: Source, out: str | Path, *, resolution: int, channels: int =
             drop_near_duplicates: bool = False, threads: int = 0) -> Report:
     """Writes prepared data of `source` to the new folder `out`, complete or not at all.
 
-    Pictures are cropped to a centred square and resized to `resolution` (at least 8; bicubic, antialiased), with 3 colour
+    Pictures are cropped to a centred square and resized to `resolution` (at least 8; bicubic, antialiased), with 3
     channels or 1 for grey. Exact duplicates are removed: within a split the first stays and takes the others' captions,
-    across splits the one in training stays. Near duplicates are reported; only if asked is each picture dropped that looks
-    like an earlier one, training first. `denoise`: a 3x3 median filter before resizing. `threads`: for decoding, 0 for one per core.
+    across splits the one in training stays. Near duplicates are reported; only if asked is each picture dropped that
+    looks like an earlier one, training first. `denoise`: a 3x3 median filter before resizing. `threads`: for decoding,
+    0 for one per core.
     UserError: impossible options, `out` not empty or not writable, no usable picture in training."""
     if resolution < duplicates.CELLS or channels not in (1, 3):
         raise UserError(f"resolution must be at least {duplicates.CELLS} and channels 1 or 3, "
@@ -56,6 +58,7 @@ def prepare(source: Source, out: str | Path, *, resolution: int, channels: int =
     started, out = time.monotonic(), Path(os.path.abspath(out))
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise UserError(f"{out} already exists: delete it, or choose another folder to write to")
+    missing = [parent for parent in out.parents if not parent.exists()]
     try:
         out.parent.mkdir(parents=True, exist_ok=True)
         work = Path(tempfile.mkdtemp(prefix=f".{out.name}-", dir=out.parent))
@@ -92,6 +95,9 @@ def prepare(source: Source, out: str | Path, *, resolution: int, channels: int =
         raise UserError(f"cannot write to {out}: {error.strerror or error}") from error
     finally:
         shutil.rmtree(work, ignore_errors=True)
+        for parent in missing if not out.exists() else ():
+            with suppress(OSError):
+                parent.rmdir()
     report.seconds = time.monotonic() - started
     return report
 
@@ -166,7 +172,7 @@ def _without_near(kept: list[_Kept], pixels: np.ndarray, report: Report, drop: b
     rows = np.array([item.row for item in kept])
     blocks = np.array_split(rows, -(-len(rows) // 1024))
     hashes = np.concatenate([duplicates.perceptual_hash(pixels[block]) for block in blocks])
-    near = duplicates.near_duplicates(hashes)
+    near = duplicates.near_duplicates(hashes, duplicates.NEAR[pixels.shape[-1]])
     report.near_duplicate_count = near.count
     for first, second, bits in near.nearest:
         report.near(kept[first], kept[second], bits)
@@ -186,14 +192,13 @@ def _write(kept: list[_Kept], pixels: np.ndarray, work: Path, report: Report) ->
         lines = "".join(json.dumps({"name": item.name, "captions": item.captions, "tags": item.tags}, sort_keys=True)
                         + "\n" for item in items).encode()
         (work / f"{split}.jsonl").write_bytes(lines)
-        path = work / f"{split}.array_record"
-        writer = ArrayRecordWriter(str(path), "group_size:1,uncompressed")
+        writer = ArrayRecordWriter(str(work / f"{split}.array_record"), "group_size:1,uncompressed")
         for item in items:
             writer.write(pixels[item.row].tobytes())
         writer.close()
         report.counts[split] = len(items)
         report.captions[split] = sum(len(item.captions) for item in items)
-        splits[split] = {"count": len(items), "captions": report.captions[split], "bytes": path.stat().st_size,
+        splits[split] = {"count": len(items), "captions": report.captions[split],
                          "captions_sha256": hashlib.sha256(lines).hexdigest()}
     return splits
 

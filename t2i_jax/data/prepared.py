@@ -23,9 +23,9 @@ def read_info(directory: str | Path) -> dict[str, Any]:
     """The content of DIR/info.json. UserError where the folder is not prepared data of the version known here."""
     directory = Path(directory)
     if not directory.is_dir():
-        raise UserError(f"prepared data {directory} does not exist: make it with t2i data prepare SOURCE --out {directory}")
+        raise UserError(f"prepared data {directory} does not exist: run t2i data prepare SOURCE --out {directory}")
     if not (directory / "info.json").is_file():
-        raise UserError(f"{directory} holds no prepared data (no info.json): make it with t2i data prepare SOURCE --out DIR")
+        raise UserError(f"{directory} holds no prepared data (no info.json): run t2i data prepare SOURCE --out DIR")
     try:
         info = json.loads((directory / "info.json").read_text(encoding="utf-8"))
         version = info["format_version"]
@@ -54,8 +54,8 @@ def contents_fingerprint(directory: str | Path) -> str:
 class Prepared:
     """One split of prepared data. `data[i]` is {"image": uint8 [H, W, C], "captions", "name", "tags"}.
 
-    `fingerprint` names the contents of the whole folder. UserError where the folder is missing or damaged (also on a later
-    read), or has no such split."""
+    `fingerprint` names the contents of the whole folder. UserError where the folder is missing or damaged (which may
+    show on a later read), or has no such split."""
 
     def __init__(self, directory: str | Path, split: str = "train"):
         self.directory, self.split = Path(directory), split
@@ -70,8 +70,6 @@ class Prepared:
         self._count: int = part["count"]
         self._words_sha256: str = part["captions_sha256"]
         self._pictures = self.directory / f"{split}.array_record"
-        if not self._pictures.is_file() or self._pictures.stat().st_size != part["bytes"]:
-            raise self._damaged(self._pictures)
         try:
             self._reader = ArrayRecordReader(str(self._pictures), "readahead_buffer_size:0")
             records = self._reader.num_records()

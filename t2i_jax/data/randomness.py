@@ -1,4 +1,4 @@
-"""Counter-based random numbers in NumPy: every draw is a function of (seed, use, index), in any order, the same for ever.
+"""Counter-based random numbers in NumPy: every draw is a function of (seed, use, index), the same for ever.
 
 SplitMix64: Steele, Lea and Flood, "Fast Splittable Pseudorandom Number Generators" (2014), figure 17.
 """

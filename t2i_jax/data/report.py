@@ -38,8 +38,8 @@ class Report:
         crossing = sum(pair["splits"][0] != pair["splits"][1] for pair in self.near_duplicates)
         lines = [f"# Prepared from {self.source}", "", "| split | pictures | captions |", "|---|---|---|"]
         lines += [f"| {split} | {count} | {self.captions[split]} |" for split, count in self.counts.items()]
-        lines += ["", f"{len(self.dropped)} dropped, {len(self.notes)} notes, {self.near_duplicate_count} pairs of near "
-                  f"duplicates, {crossing} of the {len(self.near_duplicates)} nearest across splits.", ""]
+        lines += ["", f"{len(self.dropped)} dropped, {len(self.notes)} notes, {self.near_duplicate_count} pairs of "
+                  f"near duplicates, {crossing} of the {len(self.near_duplicates)} nearest across splits.", ""]
         for title, rows, key in (("Dropped", self.dropped, "reason"), ("Repaired or noted", self.notes, "note")):
             if rows:
                 totals = Counter(row[key].partition(":")[0] for row in rows).most_common()

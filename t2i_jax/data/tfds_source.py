@@ -2,9 +2,10 @@
 
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, redirect_stdout
 from functools import partial
 
+import absl.logging
 import tensorflow_datasets as tfds
 
 from t2i_jax.data.sources import Example, Source
@@ -15,12 +16,16 @@ from t2i_jax.errors import UserError
 def openmoji(languages: tuple[str, ...], limit: int) -> Iterator[Source]:
     """OpenMoji pictures with captions in the given languages; tags "cut" and "family" as in openmoji_splits.Picture."""
     from t2i_jax.data import openmoji as builders
+    from t2i_jax.data import openmoji_captions
 
+    openmoji_captions.check(languages)
     tfds.disable_progress_bar()  # its nested bars; the builder shows its own
+    absl.logging.set_verbosity(absl.logging.ERROR)  # TFDS warns of every configuration that is not its own
     with tempfile.TemporaryDirectory() as folder:
         builder = builders.Openmoji(data_dir=folder, config=builders.config(languages, limit),
                                     file_format="array_record")
-        builder.download_and_prepare()
+        with redirect_stdout(None):  # it speaks of downloads; there are none
+            builder.download_and_prepare()
         yield _source(builder, "openmoji", builders.LICENCE, "{}")
 
 
@@ -44,7 +49,7 @@ def _source(builder: tfds.core.DatasetBuilder, name: str, licence: str, template
     image = _first(features, tfds.features.Image)
     text, label = _text_key(features), _first(features, tfds.features.ClassLabel)
     if image is None or (text is None and label is None):
-        raise UserError(f"{name} needs an image feature and a text or class label feature; it has {', '.join(features)}")
+        raise UserError(f"{name} needs an image feature and a text or class label feature, not {', '.join(features)}")
     # Left encoded: the picture is decoded by cleaning, in its threads and with its checks.
     splits = sorted(builder.info.splits, key=lambda split: (split != "train", split))
     data = builder.as_data_source(split={split: split for split in splits},
@@ -54,7 +59,7 @@ def _source(builder: tfds.core.DatasetBuilder, name: str, licence: str, template
         if text is None:
             return (template.replace("{}", features[label].int2str(int(row[label])).replace("_", " ")),)
         words = row[text] if isinstance(row[text], (list, tuple)) or getattr(row[text], "ndim", 0) else [row[text]]
-        return tuple(word.decode("utf-8", "surrogateescape") if isinstance(word, bytes) else str(word) for word in words)
+        return tuple(map(_text, words))
 
     def examples() -> Iterator[Example]:
         for split in splits:
@@ -72,7 +77,7 @@ def _same(value):
 
 
 def _text(value) -> str:
-    return value.decode("utf-8", "replace") if isinstance(value, bytes) else str(value)
+    return value.decode("utf-8", "surrogateescape") if isinstance(value, bytes) else str(value)
 
 
 def _first(features, kind: type) -> str | None:

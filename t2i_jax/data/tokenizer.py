@@ -38,7 +38,7 @@ class Tokenizer:
 
     @classmethod
     def train(cls, captions: Iterable[str], vocabulary_size: int) -> "Tokenizer":
-        """Learns at most `vocabulary_size` (at least 258) tokens; the same captions in any order give the same tokens."""
+        """Learns at most `vocabulary_size` (at least 258) tokens; the order of the captions does not matter."""
         if vocabulary_size < SMALLEST:
             raise UserError(f"the vocabulary needs at least {SMALLEST} tokens, one per byte and two more, "
                             f"not {vocabulary_size}")

@@ -8,8 +8,10 @@ from jax.test_util import check_grads
 
 from t2i_jax.errors import UserError
 from t2i_jax.keys import per_example
-from t2i_jax.objectives.augment import POLICY, augment
+from t2i_jax.objectives import augment as augmentation
+from t2i_jax.objectives.augment import POLICY
 
+augment = jax.jit(augmentation.augment, static_argnames="policy")
 KEYS = per_example(jax.random.key(0), 64)
 IMAGES = jax.random.uniform(jax.random.key(1), (64, 16, 24, 3), minval=-1, maxval=1)
 
@@ -55,6 +57,8 @@ def test_brightness_adds_one_number_and_contrast_and_saturation_keep_their_mean(
     assert 0.5 <= ratio.min() < 0.6 and 1.4 < ratio.max() <= 1.5
     saturation = augment(IMAGES, KEYS, ("saturation",))
     np.testing.assert_allclose(saturation.mean(-1), IMAGES.mean(-1), atol=1e-5)
+    ratio = saturation.std(-1)[:, 0, 0] / IMAGES.std(-1)[:, 0, 0]
+    assert 0 <= ratio.min() < 0.2 and 1.8 < ratio.max() <= 2
     np.testing.assert_allclose(augment(IMAGES[..., :1], KEYS, ("saturation",)), IMAGES[..., :1], atol=1e-6)
 
 

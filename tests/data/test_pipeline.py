@@ -1,0 +1,133 @@
+import numpy as np
+import pytest
+
+from t2i_jax.data import pipeline
+from t2i_jax.data.augment import Augment
+from t2i_jax.data.pipeline import batches, first
+from t2i_jax.data.prepared import Prepared
+from t2i_jax.data.tokenizer import Tokenizer, caption_id
+
+LENGTH = 12
+
+
+@pytest.fixture
+def data(prepared_folder):
+    return Prepared(prepared_folder)
+
+
+@pytest.fixture
+def tokenizer(data):
+    return Tokenizer.train(data.captions(), 300)
+
+
+def take(data, tokenizer, count, **options):
+    """The first stacks, joined: every leaf [examples, ...] in global order."""
+    stream = batches(data, tokenizer, **{"batch_size": 8, "scan_length": 2, "text_length": LENGTH, "seed": 3,
+                                         "augment": Augment(True, 5, 0.1)} | options)
+    return [next(stream) for _ in range(count)]
+
+
+def flat(stacks):
+    return {name: np.concatenate([leaf.reshape(-1, *leaf.shape[2:]) for leaf in (stack[name] for stack in stacks)])
+            for name in stacks[0]}
+
+
+def same(one, other):
+    assert one.keys() == other.keys()
+    for name in one:
+        np.testing.assert_array_equal(one[name], other[name], err_msg=name)
+
+
+def test_shapes_and_types(data, tokenizer):
+    (stack,) = take(data, tokenizer, 1)
+    assert {name: (leaf.shape, str(leaf.dtype)) for name, leaf in stack.items()} == {
+        "image": ((2, 8, 16, 16, 3), "uint8"), "tokens": ((2, 8, LENGTH), "int32"), "mask": ((2, 8, LENGTH), "bool"),
+        "caption": ((2, 8), "uint32"), "captions": ((2, 8, 2), "uint32"), "index": ((2, 8), "uint32")}
+
+
+def test_leaves_belong_together(data, tokenizer):
+    stacks = flat(take(data, tokenizer, 3, augment=Augment()))
+    pictures = data.images(range(len(data)))
+    for image, tokens, mask, caption, captions in zip(*(stacks[name] for name in (
+            "image", "tokens", "mask", "caption", "captions")), strict=True):
+        (which,) = np.flatnonzero((pictures == image).all((1, 2, 3)))
+        texts = data.words[which]["captions"]
+        assert captions[captions != 0].tolist() == [caption_id(text) for text in texts]
+        text = {caption_id(text): text for text in texts}[int(caption)]
+        expected = tokenizer.encode([text], LENGTH)
+        np.testing.assert_array_equal(tokens, expected[0][0])
+        np.testing.assert_array_equal(mask, expected[1][0])
+    assert len(set(stacks["caption"])) > 10
+
+
+@pytest.mark.parametrize("start", [16, 48, 7 * 16])
+def test_a_stream_resumes_from_its_next_index(data, tokenizer, start):
+    stacks = take(data, tokenizer, start // 16 + 2)
+    for resumed, continued in zip(take(data, tokenizer, 2, start=start), stacks[start // 16 :], strict=True):
+        same(resumed, continued)
+
+
+def test_order_does_not_depend_on_batch_size_scan_length_or_prefetch(data, tokenizer):
+    reference = flat(take(data, tokenizer, 6))
+    same(flat(take(data, tokenizer, 4, batch_size=24, scan_length=1, prefetch=0)), reference)
+
+
+@pytest.mark.parametrize("processes", [2, 4])
+def test_processes_together_hold_the_single_process_batch(data, tokenizer, processes):
+    whole = take(data, tokenizer, 2)
+    parts = [take(data, tokenizer, 2, process_index=index, process_count=processes) for index in range(processes)]
+    for number, expected in enumerate(whole):
+        same({name: np.concatenate([part[number][name] for part in parts], axis=1) for name in expected}, expected)
+
+
+def test_every_epoch_shows_every_picture_once_in_another_order(data, tokenizer):
+    count = len(data)
+    stacks = flat(take(data, tokenizer, 3 * count // 16 + 1, augment=Augment()))["image"]
+    orders = []
+    for epoch in range(3):
+        images = stacks[epoch * count : (epoch + 1) * count]
+        pictures = data.images(range(count))
+        orders.append([int(np.flatnonzero((pictures == image).all((1, 2, 3)))[0]) for image in images])
+        assert sorted(orders[-1]) == list(range(count))
+    assert orders[0] != orders[1] != orders[2] != list(range(count))
+
+
+def test_data_smaller_than_a_batch(data, tokenizer):
+    (stack,) = take(data, tokenizer, 1, batch_size=64, scan_length=1)
+    assert stack["image"].shape[:2] == (1, 64)
+    np.testing.assert_array_equal(stack["index"][0], np.arange(64))
+
+
+def test_seeds_differ_in_order_and_captions(data, tokenizer):
+    one, other = (flat(take(data, tokenizer, 4, seed=seed, augment=Augment())) for seed in (0, 1))
+    assert (one["caption"] != other["caption"]).mean() > 0.5
+
+
+def test_index_counts_past_32_bits(data, tokenizer):
+    start = 2**32 - 16
+    before, after = take(data, tokenizer, 2, start=start)
+    assert before["index"].ravel().tolist() == list(range(2**32 - 16, 2**32))
+    assert after["index"].ravel().tolist() == list(range(16))
+    with np.testing.assert_raises(AssertionError):  # not the start of the run again
+        same(after, take(data, tokenizer, 1)[0])
+
+
+def test_large_data_are_read_from_disk(data, tokenizer, monkeypatch):
+    cached = take(data, tokenizer, 2)
+    monkeypatch.setattr(pipeline, "CACHE_BYTES", 0)
+    for one, other in zip(cached, take(data, tokenizer, 2), strict=True):
+        same(one, other)
+
+
+def test_uneven_process_shares_are_refused(data, tokenizer):
+    with pytest.raises(ValueError, match="batch size 8 over process 0 of 3"):
+        take(data, tokenizer, 1, process_count=3)
+
+
+def test_the_fixed_sample_takes_the_most_detailed_caption(data, tokenizer):
+    sample = first(data, tokenizer, 6, LENGTH)
+    assert sample["image"].shape == (6, 16, 16, 3) and len(np.unique(sample["image"], axis=0)) == 6
+    last = {caption_id(row["captions"][-1]) for row in data.words}
+    assert set(sample["caption"].tolist()) <= last
+    same(sample, first(data, tokenizer, 6, LENGTH))
+    assert first(data, tokenizer, 50, LENGTH)["image"].shape[0] == 50
