@@ -84,3 +84,26 @@ def _cutout(image: Array, key: Array) -> Array:
     near = lambda size, centre: jnp.abs(jnp.arange(size) + 0.5 - centre) < size / 4
     hole = near(height, row)[:, None] & near(width, column)[None, :]
     return jnp.where(hole[:, :, None], 0, image)
+
+
+def mirror(images: Array, keys: Array) -> Array:
+    """Half of the images `[B, H, W, C]` left-right reversed, by keys `[B]`. Captions may not survive it."""
+    reversed_ = jax.vmap(jax.random.bernoulli)(keys)
+    return jnp.where(reversed_[:, None, None, None], images[:, :, ::-1], images)
+
+
+def cut_mix(images: Array, keys: Array, share: Array | float) -> Array:
+    """Images `[B, H, W, C]` of which `share` get a rectangle of the image before them in the batch (Yun et al. 2019).
+
+    Sides are a quarter to three quarters of the picture's, the rectangle may hang over the edge; by keys `[B]`. For
+    networks that should learn parts rather than whole pictures; captions do not survive it.
+    """
+    height, width = images.shape[1:3]
+
+    def hole(key: Array) -> Array:
+        corner, size, applied = (jax.random.uniform(named(key, use), (2,)) for use in ("corner", "size", "applied"))
+        start, length = corner - 0.25, 0.25 + size / 2
+        within = lambda count, axis: jnp.abs((jnp.arange(count) + 0.5) / count - start[axis] - length[axis] / 2) < length[axis] / 2
+        return within(height, 0)[:, None] & within(width, 1)[None, :] & (applied[0] < share)
+
+    return jnp.where(jax.vmap(hole)(keys)[..., None], jnp.roll(images, 1, axis=0), images)

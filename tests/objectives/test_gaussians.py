@@ -19,7 +19,7 @@ DEVIATION = 0.1
 STEPS, BATCH, SAMPLES = 8000, 256, 10_000
 GAMMA, FINAL = 0.4, 0.01  # γ and the learning rate end at a hundredth of where they start
 ADAM = dict(
-    name="adam", learning_rate=1e-2, b1=0.0, b2=0.9, eps=1e-8, weight_decay=0.0, clip=0.0,
+    name="adam", learning_rate=6e-3, b1=0.0, b2=0.9, eps=1e-8, weight_decay=0.0, clip=0.0,
     warmup_images=0, decay="cosine", decay_start=0, decay_end=STEPS * BATCH, final=FINAL,
 )  # fmt: skip
 

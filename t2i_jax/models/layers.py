@@ -1,0 +1,63 @@
+"""Blocks that several networks share."""
+
+import flax.linen as nn
+import jax.numpy as jnp
+from einops import rearrange
+from jax import Array
+
+
+class ResidualMLP(nn.Module):
+    """`h + W_2 silu(W_1 rmsnorm(h))`: [..., width] to the same (pre-norm residual block, RMSNorm: Zhang & Sennrich 2019)."""
+
+    hidden: int
+    dtype: jnp.dtype | None = None
+
+    @nn.compact
+    def __call__(self, h: Array) -> Array:
+        inner = nn.silu(nn.Dense(self.hidden, dtype=self.dtype)(nn.RMSNorm(dtype=self.dtype)(h)))
+        # Half the usual spread: a deep stack starts near the identity.
+        small = nn.initializers.variance_scaling(0.25, "fan_in", "normal")
+        return h + nn.Dense(h.shape[-1], kernel_init=small, dtype=self.dtype)(inner)
+
+
+class ResidualStack(nn.Module):
+    """A dense layer to `width`, `blocks` ResidualMLPs, RMSNorm: [..., any] to [..., width].
+
+    remat: recompute each block in the backward pass instead of keeping its activations.
+    """
+
+    width: int
+    hidden: int
+    blocks: int
+    remat: bool = False
+    dtype: jnp.dtype | None = None
+
+    @nn.compact
+    def __call__(self, x: Array) -> Array:
+        block = nn.remat(ResidualMLP) if self.remat else ResidualMLP
+        h = nn.Dense(self.width, dtype=self.dtype)(x)
+        for number in range(self.blocks):
+            h = block(self.hidden, dtype=self.dtype, name=f"block_{number}")(h)
+        return nn.RMSNorm(dtype=self.dtype)(h)
+
+
+class TransformerBlock(nn.Module):
+    """Pre-norm self-attention, then a ResidualMLP: [B, L, width] to the same (Vaswani et al. 2017).
+
+    mask [B, L] bool: True on tokens that may be attended to.
+    """
+
+    heads: int
+    hidden: int
+    dtype: jnp.dtype | None = None
+
+    @nn.compact
+    def __call__(self, h: Array, mask: Array) -> Array:
+        attention = nn.MultiHeadDotProductAttention(self.heads, dtype=self.dtype)
+        h = h + attention(nn.RMSNorm(dtype=self.dtype)(h), mask=mask[:, None, None, :])
+        return ResidualMLP(self.hidden, dtype=self.dtype)(h)
+
+
+def patchify(images: Array, patch: int) -> Array:
+    """[B, h*patch, w*patch, C] to [B, h, w, patch*patch*C]."""
+    return rearrange(images, "b (h p) (w q) c -> b h w (p q c)", p=patch, q=patch)

@@ -1,0 +1,34 @@
+"""A trainable text encoder for short captions."""
+
+import flax.linen as nn
+import jax.numpy as jnp
+from jax import Array
+
+from t2i_jax.models.layers import TransformerBlock
+
+
+class TextEncoder(nn.Module):
+    """A small transformer over tokens, with one vector for the whole sentence.
+
+    tokens [B, L] int32 below `vocabulary`, mask [B, L] bool, True on tokens -> (token features [B, L, width], sentence
+    [B, width]). The sentence is the mean over tokens, normalized by RMSNorm; padding changes neither.
+    """
+
+    vocabulary: int
+    width: int = 128
+    depth: int = 2
+    heads: int = 4
+    hidden: int = 256
+    dtype: jnp.dtype | None = None
+
+    @nn.compact
+    def __call__(self, tokens: Array, mask: Array) -> tuple[Array, Array]:
+        # Words start far apart and places near each other: what is said matters more than where.
+        words = nn.Embed(self.vocabulary, self.width, embedding_init=nn.initializers.normal(0.5), dtype=self.dtype)
+        places = self.param("places", nn.initializers.normal(0.1), (tokens.shape[1], self.width))
+        h = words(tokens) + places.astype(self.dtype)[None]
+        for number in range(self.depth):
+            h = TransformerBlock(self.heads, self.hidden, dtype=self.dtype, name=f"block_{number}")(h, mask)
+        h = h * mask[..., None]
+        mean = h.sum(axis=1) / jnp.maximum(mask.sum(axis=1, keepdims=True), 1)
+        return h, nn.RMSNorm(dtype=self.dtype)(mean)

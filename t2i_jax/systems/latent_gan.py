@@ -1,0 +1,255 @@
+"""`latent_gan`: an autoencoder trained adversarially, then a text-conditioned GAN in its latent space.
+
+    stage 1, autoencoder   E, D_ae minimise  |x - x̂|² + w₁ |x - x̂| + α KL(q(z|x) ‖ N(0, I)) + w_adv L_G(patches of x̂)
+                           patches minimises L_D(x, x̂) + γ/2 R1                      (its gradient reaches the autoencoder late)
+    stage 2, gan           z = (E(x) - μ) / s on averaged autoencoder weights, which no longer move
+                           discriminator minimises L_D(z, G(n, t)) + w_match L_D(z, z beside a wrong caption)
+                                                   + w_nce InfoNCE(z, t) + γ/2 (R1 + R2)
+                           generator     minimises L_G(G(n, t), z) + w_nce InfoNCE(G(n, t), t)
+    picture = D_ae(s G(n, t) + μ), one forward pass
+
+L_D, L_G: `losses.adversarial`, relativistic pairing by default (R3GAN, Huang et al. 2024). Both players read the caption
+through text encoders of their own.
+"""
+
+import dataclasses
+
+import jax
+import jax.numpy as jnp
+from jax import Array
+from ml_collections import ConfigDict
+
+from t2i_jax import config as configs
+from t2i_jax import keys, optimizer
+from t2i_jax.models.autoencoders import Autoencoder, start_as_pca
+from t2i_jax.models.discriminators import LatentDiscriminator, PatchDiscriminator
+from t2i_jax.models.generators import LatentGenerator
+from t2i_jax.models.text import TextEncoder
+from t2i_jax.objectives import adversarial, alignment, penalty, variational
+from t2i_jax.objectives.augment import cut_mix, mirror
+from t2i_jax.objectives.precision import at_least_float32
+from t2i_jax.paths import below
+from t2i_jax.systems import Phase, Stage, System, Turn
+
+
+@dataclasses.dataclass(frozen=True)
+class Losses:
+    """The config section `losses`."""
+
+    adversarial: str = "relativistic"  # minimax, non_saturating, hinge, wasserstein or relativistic
+    gamma: float = 2.0  # of R1 + R2 in the latent space, at the start of the stage
+    gamma_final: float = 0.3  # reached after 70 % of the stage, geometrically
+    penalty_share: float = 0.25  # of the batch that R1 + R2 are computed on
+    matching: float = 0.0  # real latents beside wrong captions, as fakes
+    contrastive: float = 1.0  # InfoNCE, of both players
+    temperature: float = 0.1
+    l1: float = 0.1  # of reconstructions, beside the mean square
+    kl: float = 3e-6  # summed over the latent
+    patch: float = 0.0  # adversarial weight of reconstructions; 0 = no patch discriminator's turn
+    patch_gamma: float = 1.0
+    patch_start: int = 0  # images after which it reaches the autoencoder
+    cut_mix: float = 0.5  # share of training pictures with a rectangle from another, autoencoder only
+    mirror: bool = True  # half of the pictures, autoencoder only
+
+
+@dataclasses.dataclass(frozen=True)
+class Lengths:
+    """The config section `stages`, in images."""
+
+    autoencoder: int
+    gan: int
+
+
+@dataclasses.dataclass(frozen=True)
+class Latents:
+    """The config section `latents`."""
+
+    noise: int = 64  # dimensions of n
+    whitening: float = 0.5  # 0: one scale for all dimensions, 1: each to unit variance
+
+
+def build(config: ConfigDict, tokenizer) -> System:
+    """The system of a config with sections data, text, autoencoder, generator, discriminator, patches, latents, losses,
+    stages, optimizers, ema. Raises UserError where a section does not fit.
+    """
+    data = config.data
+    shape = (data.resolution, data.resolution, data.channels)
+    configs.require(data.resolution % 8 == 0 and data.resolution >= 8, "data.resolution", data.resolution,
+                    "a multiple of 8")
+    configs.require(config.dtype in ("float32", "bfloat16"), "dtype", config.dtype, "float32, bfloat16")
+    precision = {"dtype": jnp.bfloat16 if config.dtype == "bfloat16" else None}
+    losses = configs.section(config, "losses", Losses)
+    lengths = configs.section(config, "stages", Lengths)
+    latents = configs.section(config, "latents", Latents)
+    text = configs.section(config, "text", TextEncoder, vocabulary=data.vocabulary, **precision)
+    autoencoder = configs.section(config, "autoencoder", Autoencoder, image_shape=shape, **precision)
+    generator = configs.section(config, "generator", LatentGenerator, latent=autoencoder.latent, **precision)
+    discriminator = configs.section(config, "discriminator", LatentDiscriminator, **precision)
+    patches = configs.section(config, "patches", PatchDiscriminator)
+    game = adversarial.by_name(losses.adversarial)
+
+    def init(key: Array) -> tuple[dict, dict]:
+        image, latent = jnp.zeros((1, *shape)), jnp.zeros((1, autoencoder.latent))
+        tokens = jnp.zeros((1, data.text_length), jnp.int32)
+        sentence, noise = jnp.zeros((1, text.width)), jnp.zeros((1, latents.noise))
+        inputs = {
+            "autoencoder": (autoencoder, (image,)),
+            "patches": (patches, (image,)),
+            "generator_text": (text, (tokens, tokens == 0)),
+            "generator": (generator, (noise, sentence)),
+            "discriminator_text": (text, (tokens, tokens == 0)),
+            "discriminator": (discriminator, (latent, sentence)),
+        }
+        params = {name: net.init(keys.named(key, name), *x)["params"] for name, (net, x) in inputs.items()}
+        still = {"mean": jnp.zeros(autoencoder.latent), "scale": jnp.ones(autoencoder.latent)}
+        return params, {"latent": still}
+
+    def sentence(params: dict, player: str, batch: dict) -> Array:
+        return text.apply({"params": params[f"{player}_text"]}, batch["tokens"], batch["mask"])[1]
+
+    def encode(params: dict, images: Array) -> tuple[Array, Array]:
+        return autoencoder.apply({"params": params["autoencoder"]}, images, method="encode")
+
+    def decode(params: dict, z: Array) -> Array:
+        return autoencoder.apply({"params": params["autoencoder"]}, z, method="decode")
+
+    def draw(params: dict, batch: dict, example_keys: Array, truncation: Array | float = 1.0) -> Array:
+        noise = keys.normal(keys.named(example_keys, "noise"), (latents.noise,))
+        caption = sentence(params, "generator", batch)
+        return at_least_float32(generator.apply({"params": params["generator"]}, truncation * noise, caption))
+
+    # Stage 1
+
+    def pictures(turn: Turn) -> Array:
+        images = turn.batch["image"]
+        if losses.mirror:
+            images = mirror(images, keys.named(turn.keys, "mirror"))
+        return cut_mix(images, keys.named(turn.keys, "cut mix"), losses.cut_mix) if losses.cut_mix else images
+
+    def reconstruct(turn: Turn, images: Array) -> tuple[Array, Array, Array]:
+        mean, log_variance = encode(turn.params, images)
+        z = variational.sample(mean, log_variance, keys.named(turn.keys, "posterior"))
+        return at_least_float32(decode(turn.params, z)), mean, log_variance
+
+    def patch_logits(params: dict, images: Array) -> Array:
+        return patches.apply({"params": params["patches"]}, images)
+
+    def autoencoder_loss(turn: Turn):
+        images = pictures(turn)
+        made, mean, log_variance = reconstruct(turn, images)
+        # Clipped in value but not in gradient: nothing is to be learnt outside the range of a picture.
+        error = made + jax.lax.stop_gradient(jnp.clip(made, -1, 1) - made) - images
+        square, absolute = jnp.mean(error**2), jnp.mean(jnp.abs(error))
+        kl = jnp.mean(variational.kl_standard_normal(mean, log_variance))
+        loss = square + losses.l1 * absolute + losses.kl * kl
+        terms = {"mean_square": square, "kl": kl}
+        if losses.patch:
+            terms["patch"] = adversarial.NON_SATURATING.generator(patch_logits(turn.params, made), None)
+            loss += losses.patch * (turn.images >= losses.patch_start) * terms["patch"]
+        return loss, ({}, terms)
+
+    def patches_loss(turn: Turn):
+        images = pictures(turn)
+        made = jax.lax.stop_gradient(reconstruct(turn, images)[0])
+        real, fake = patch_logits(turn.params, images), patch_logits(turn.params, made)
+        r1 = penalty.gradient_penalty(lambda x: patch_logits(turn.params, x).sum(axis=(1, 2)), images)
+        loss = adversarial.NON_SATURATING.discriminator(real, fake) + losses.patch_gamma / 2 * r1
+        return loss, ({}, {"r1": r1, "accuracy": adversarial.accuracy(real, fake)})
+
+    def start_autoencoder(state, sample: dict):
+        params = state.params["autoencoder"]
+        fitted = start_as_pca(params, sample["image"], keys.named(state.key, "pca"))
+        average = jax.tree.map(jnp.copy, fitted)
+        return dataclasses.replace(
+            state,
+            params=state.params | {"autoencoder": fitted},
+            ema=state.ema | {"params": state.ema["params"] | {"autoencoder": average}},
+        )
+
+    # Stage 2
+
+    def real_latents(turn: Turn) -> Array:
+        latent = turn.aux["latent"]
+        return (at_least_float32(encode(turn.params, turn.batch["image"])[0]) - latent["mean"][None]) / latent["scale"][None]
+
+    def judge(params: dict, z: Array, caption: Array) -> tuple[Array, Array, Array]:
+        return discriminator.apply({"params": params["discriminator"]}, z, caption)
+
+    def gamma(images: Array) -> Array:
+        progress = jnp.clip((images - lengths.autoencoder) / (0.7 * lengths.gan), 0, 1)
+        return losses.gamma * (losses.gamma_final / losses.gamma) ** progress
+
+    def discriminator_loss(turn: Turn):
+        real = real_latents(turn)
+        fake = jax.lax.stop_gradient(draw(turn.params, turn.batch, turn.keys))
+        caption = sentence(turn.params, "discriminator", turn.batch)
+        right = alignment.right_pairs(turn.batch["caption"], turn.batch["captions"])
+        real_logits, embedding, text_embedding = judge(turn.params, real, caption)
+        fake_logits = judge(turn.params, fake, caption)[0]
+        gan = game.discriminator(real_logits, fake_logits)
+        contrastive = alignment.info_nce(embedding, text_embedding, losses.temperature, right)
+        # The penalty is about the latent; a part of the batch estimates it well enough, at each step.
+        part = max(1, int(len(real) * losses.penalty_share))
+        still = jax.lax.stop_gradient(caption[:part])
+        critic = lambda z: judge(turn.params, z, still)[0]
+        r1, r2 = (penalty.gradient_penalty(critic, z[:part]) for z in (real, fake))
+        loss = gan + losses.contrastive * contrastive + gamma(turn.images) / 2 * (r1 + r2)
+        terms = {"gan": gan, "contrastive": contrastive, "r1": r1, "r2": r2,
+                 "gap": jnp.mean(at_least_float32(real_logits)) - jnp.mean(at_least_float32(fake_logits))}
+        if losses.matching:
+            other, valid = alignment.wrong_captions(right)
+            wrong_logits = judge(turn.params, real, caption[other])[0]
+            # Where no caption of the batch is wrong, the logits are compared with themselves: a constant.
+            terms["matching"] = game.discriminator(real_logits, jnp.where(valid, wrong_logits, real_logits))
+            loss += losses.matching * terms["matching"]
+        return loss, ({}, terms)
+
+    def generator_loss(turn: Turn):
+        caption = sentence(turn.params, "discriminator", turn.batch)
+        fake_logits, embedding, text_embedding = judge(turn.params, draw(turn.params, turn.batch, turn.keys), caption)
+        gan = game.generator(fake_logits, judge(turn.params, real_latents(turn), caption)[0])
+        right = alignment.compatible_pairs(alignment.right_pairs(turn.batch["caption"], turn.batch["captions"]))
+        contrastive = alignment.info_nce(embedding, text_embedding, losses.temperature, right)
+        return gan + losses.contrastive * contrastive, ({}, {"gan": gan, "contrastive": contrastive})
+
+    def start_gan(state, sample: dict):
+        averaged = jax.tree.map(jnp.copy, state.ema["params"]["autoencoder"])
+        params = state.params | {"autoencoder": averaged}
+        z = at_least_float32(encode(params, sample["image"])[0])
+        deviation = jnp.maximum(z.std(axis=0), 1e-3 * z.std())  # directions that no picture uses stay finite
+        scale = deviation**latents.whitening
+        scale *= jnp.sqrt(jnp.mean((deviation / scale) ** 2))  # mean square 1 over the dimensions together
+        return dataclasses.replace(state, params=params, aux=state.aux | {"latent": {"mean": z.mean(axis=0), "scale": scale}})
+
+    def generate(params: dict, aux: dict, batch: dict, example_keys: Array, truncation: Array | float = 1.0) -> Array:
+        z = draw(params, batch, example_keys, truncation)
+        return jnp.clip(decode(params, z * aux["latent"]["scale"][None] + aux["latent"]["mean"][None]), -1, 1)
+
+    def encode_captions(captions: list[str]) -> dict:
+        tokens, mask = tokenizer.encode(captions, data.text_length)
+        return {"tokens": tokens, "mask": mask}
+
+    owns = lambda *players: lambda path: any(below(player)(path) for player in players)
+    phase = lambda name, players, loss: Phase(name, owns(*players), loss, name, whole_batch=True)
+    first = [phase("autoencoder", ["autoencoder"], autoencoder_loss)]
+    if losses.patch:
+        first.insert(0, phase("patches", ["patches"], patches_loss))
+    second = (
+        phase("discriminator", ["discriminator", "discriminator_text"], discriminator_loss),
+        phase("generator", ["generator", "generator_text"], generator_loss),
+    )
+    begins = {"autoencoder": 0, "patches": 0, "discriminator": lengths.autoencoder, "generator": lengths.autoencoder}
+    players = [phase.optimizer for phase in (*first, *second)]
+    return System(
+        init=init,
+        stages=(
+            Stage("autoencoder", lengths.autoencoder, tuple(first), start_autoencoder),
+            Stage("gan", lengths.gan, second, start_gan),
+        ),
+        optimizers={name: optimizer.build(config.optimizers[name], begins[name]) for name in players},
+        ema={"autoencoder": config.ema.autoencoder, "generator": config.ema.generator,
+             "generator_text": config.ema.generator},
+        encode=encode_captions,
+        generate=generate,
+        image_shape=shape,
+    )
