@@ -27,11 +27,19 @@ def load(spec: str, overrides: Sequence[str] = ()) -> ConfigDict:
     Raises UserError for a missing file, a file without `get_config`, an unknown key and a value of the wrong type.
     """
     path, _, arg = spec.partition(":")
+    config = read(path, arg)
+    for override in overrides:
+        apply_override(config, override)
+    return config.lock()
+
+
+def read(path: str | pathlib.Path, arg: str = "") -> ConfigDict:
+    """`get_config(arg)` of the file, unlocked; a config file may build on another one's with it. Raises as `load`."""
     if not pathlib.Path(path).is_file():
-        raise UserError(f"config: no file {path!r}; give one as --config configs/quickstart.py[:argument]")
+        raise UserError(f"config: no file {str(path)!r}; give one as --config configs/quickstart.py[:argument]")
     module_spec = importlib.util.spec_from_file_location("t2i_config", path)
     if module_spec is None:
-        raise UserError(f"config: {path!r} is not a Python file (.py)")
+        raise UserError(f"config: {path} is not a Python file (.py)")
     module = importlib.util.module_from_spec(module_spec)
     try:
         module_spec.loader.exec_module(module)
@@ -39,10 +47,7 @@ def load(spec: str, overrides: Sequence[str] = ()) -> ConfigDict:
         raise UserError(f"config: {path} does not run: {error}") from error
     if not callable(getattr(module, "get_config", None)):
         raise UserError(f"config: {path} defines no function get_config(arg)")
-    config = module.get_config(arg)
-    for override in overrides:
-        apply_override(config, override)
-    return config.lock()
+    return module.get_config(arg)
 
 
 def apply_override(config: ConfigDict, override: str) -> None:

@@ -11,7 +11,7 @@ from t2i_jax.errors import UserError
 
 
 def build(config: Mapping, begin: float = 0) -> optax.GradientTransformationExtraArgs:
-    """The optimizer a config describes; its `update(gradients, state, params, images=...)` wants the images seen so far.
+    """The optimizer a config describes; its `update(gradients, state, params, images=...)` takes the images seen.
 
     begin: the images at which its stage starts; warm-up and decay are counted from there.
 
@@ -72,9 +72,8 @@ def _remaining(config: Mapping, images: Array | float) -> Array | float:
             return 1.0
         case "cosine":
             if config["decay_end"] <= config["decay_start"]:
-                raise UserError(
-                    f"optimizer decay_end ({config['decay_end']}) must be larger than decay_start ({config['decay_start']})"
-                )
+                window = f"decay_end ({config['decay_end']}) must be larger than decay_start ({config['decay_start']})"
+                raise UserError(f"optimizer {window}")
             return cosine(images, config["decay_start"], config["decay_end"])
         case other:
             raise UserError(f"optimizer decay {other!r} is unknown; use one of: constant, cosine")

@@ -1,9 +1,25 @@
-"""Settings every test shares: the CPU, no silent broadcasting over ranks."""
+"""Settings every test shares: the CPU, no silent broadcasting over ranks, one tiny trained run."""
 
 import os
+from pathlib import Path
 
 os.environ.setdefault("JAX_PLATFORMS", "cpu")
 
 import jax
+import pytest
 
 jax.config.update("jax_numpy_rank_promotion", "raise")
+
+CONFIGS = Path(__file__).parents[1] / "configs"
+
+
+@pytest.fixture(scope="session")
+def tiny_run(tmp_path_factory):
+    """A work directory in which `t2i train --config configs/quickstart.py:tiny` ran to its end; not to be changed."""
+    from t2i_jax.cli import main
+
+    workdir = tmp_path_factory.mktemp("runs") / "tiny"
+    with pytest.raises(SystemExit) as end:
+        main(["train", "--config", f"{CONFIGS / 'quickstart.py'}:tiny", "--workdir", str(workdir)])
+    assert end.value.code == 0
+    return workdir

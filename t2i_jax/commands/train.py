@@ -1,5 +1,6 @@
 """`t2i train`: config -> data -> system -> training, in one workdir; the same command again goes on."""
 
+import os
 import sys
 from pathlib import Path
 
@@ -52,6 +53,7 @@ def run(config: ConfigDict, workdir: Path, init_from: Path | None) -> int:
     from t2i_jax.training.resume import reconcile, warm_start
 
     check(config)
+    check_workdir(workdir)
     previous = newest_good(workdir)
     amendments = reconcile(previous[1], config) if previous else []
     mesh = make_mesh(config.fsdp)
@@ -84,6 +86,13 @@ def run(config: ConfigDict, workdir: Path, init_from: Path | None) -> int:
         print(f"t2i: saved at {result.images:,} images; run the same command again to go on", file=sys.stderr)
         return SAVED
     return 0
+
+
+def check_workdir(workdir: Path) -> None:
+    """Raise UserError where nothing could be written to `workdir`; writes nothing."""
+    existing = next(path for path in (workdir.absolute(), *workdir.absolute().parents) if path.exists())
+    if not existing.is_dir() or not os.access(existing, os.W_OK):
+        raise UserError(f"workdir: cannot write {workdir}: {existing} is not a directory that may be written to")
 
 
 def check(config: ConfigDict) -> None:

@@ -21,10 +21,11 @@ def content_mse(image_embedding: Array, text_embedding: Array) -> Array:
 
 
 def info_nce(image_embedding: Array, text_embedding: Array, temperature: Array | float, right: Array) -> Array:
-    """Symmetric InfoNCE of cosine similarities: a float32 scalar (van den Oord et al. 2018, eq. 4; CLIP, Radford et al. 2021).
+    """Symmetric InfoNCE of cosine similarities: a float32 scalar.
 
-    With `s_ij = cos(image_i, text_j) / temperature`: the mean of `-log softmax_j(s_i.)_i` and `-log softmax_i(s_.j)_j`, where
-    other captions that are right for image i are left out of the sum rather than counted as negatives.
+    With `s_ij = cos(image_i, text_j) / temperature`: the mean of `-log softmax_j(s_i.)_i` and `-log softmax_i(s_.j)_j`,
+    where other captions that are right for image i are left out of the sum rather than counted as negatives
+    (van den Oord et al. 2018, eq. 4; symmetric as in CLIP, Radford et al. 2021).
 
     image_embedding, text_embedding: `[B, D]`, of any length; temperature > 0; right: `[B, B]` bool, see `right_pairs`
     (for generated images `compatible_pairs`).
@@ -42,7 +43,7 @@ def info_nce(image_embedding: Array, text_embedding: Array, temperature: Array |
 def right_pairs(caption_ids: Array, picture_caption_ids: Array) -> Array:
     """`[B, B]` bool: is caption j right for image i?
 
-    caption_ids: `[B]` uint32, the caption each example was drawn with, 0 for none, which is right for no image but its own.
+    caption_ids: `[B]` uint32, the caption each example was drawn with; 0 is none, right for no image but its own.
     picture_caption_ids: `[B, C]` uint32, every caption of each example's picture, at all levels of detail, padded by 0.
     """
     listed = jnp.any(picture_caption_ids[:, :, None] == caption_ids[None, None, :], axis=1)
@@ -53,8 +54,10 @@ def right_pairs(caption_ids: Array, picture_caption_ids: Array) -> Array:
 def compatible_pairs(right: Array) -> Array:
     """`[B, B]` bool: may caption j be right for an image *generated* from caption i?
 
-    A draw for "firefighter" may show a woman although picture i does not. If caption i is right for picture j, that picture
-    shows what both captions say, so neither is wrong for a draw from the other. right: `[B, B]` from `right_pairs`.
+    A draw for "firefighter" may show a woman although picture i does not. If caption i is right for picture j, that
+    picture shows what both captions say, so neither is wrong for a draw from the other.
+
+    right: `[B, B]` from `right_pairs`.
     """
     return right | right.T
 
@@ -62,8 +65,9 @@ def compatible_pairs(right: Array) -> Array:
 def wrong_captions(right: Array) -> tuple[Array, Array]:
     """For each image the nearest following caption, cyclically, that is really wrong for it.
 
-    right: `[B, B]` bool from `right_pairs` (`compatible_pairs` for generated images). Returns index `[B]` int32 and valid
-    `[B]` bool; where the batch holds no wrong caption, valid is false and index is the image's own.
+    right: `[B, B]` bool from `right_pairs` (`compatible_pairs` for generated images).
+    Returns index `[B]` int32 and valid `[B]` bool; where the batch holds no wrong caption, valid is false and index is
+    the image's own.
     """
     position = jnp.arange(len(right))
     distance = (position[None, :] - position[:, None]) % len(right)

@@ -1,8 +1,8 @@
 """Penalties on how fast a critic changes with its input.
 
 A critic is any function `[B, ...] -> [B]` that judges each example by itself (no batch statistics); the caller binds
-parameters, caption and augmentation: `lambda u: D(params, augment(u, keys, policy), text)`. Penalties are differentiable
-with respect to whatever the critic closes over. Patch logits are summed to one per image first.
+parameters, caption and augmentation: `lambda u: D(params, augment(u, keys, policy), text)`. Penalties are
+differentiable with respect to whatever the critic closes over. Patch logits are summed to one per image first.
 """
 
 from collections.abc import Callable
@@ -36,8 +36,8 @@ def gradient_penalty(critic: Critic, x: Array) -> Array:
 def finite_difference_penalty(critic: Critic, x: Array, keys: Array, sigma: float) -> Array:
     """`E ((critic(x) - critic(x + σn)) / σ)²` with `n ~ N(0, I)`: a float32 scalar (approximated R1, Lin et al. 2025).
 
-    As σ → 0 its expectation over the noise is `gradient_penalty`, at the price of one more forward pass instead of a second
-    derivative; usually σ = 0.01. Rounding is divided by σ too, so the critic should give its logits in float32.
+    As σ → 0 its expectation over the noise is `gradient_penalty`, at the price of one more forward pass instead of a
+    second derivative; usually σ = 0.01. Rounding is divided by σ too, so the critic should give its logits in float32.
 
     x: `[B, ...]`; keys `[B]`, one per example: real and generated images take the same keys to share noise.
     """
@@ -48,8 +48,9 @@ def finite_difference_penalty(critic: Critic, x: Array, keys: Array, sigma: floa
 
 
 def wasserstein_gradient_penalty(critic: Critic, real: Array, fake: Array, keys: Array) -> Array:
-    """`E (‖∇ critic(x̂)‖ - 1)²` at `x̂ = ε x + (1 - ε) x_g`, `ε ~ U[0, 1]`: a float32 scalar (Gulrajani et al. 2017, eq. 3).
+    """`E (‖∇ critic(x̂)‖ - 1)²` at `x̂ = ε x + (1 - ε) x_g`, `ε ~ U[0, 1]`: a float32 scalar.
 
+    WGAN-GP, Gulrajani et al. 2017, eq. 3.
     real, fake: `[B, ...]`, paired by position; keys `[B]`, one draw of ε each. The usual weight is 10.
     """
     epsilon = jnp.expand_dims(jax.vmap(jax.random.uniform)(keys), range(1, real.ndim))

@@ -73,7 +73,8 @@ def test_binary_cross_entropy_with_soft_labels():
     labels = np.array([[0.9, 0.0], [1.0, 0.3], [0.5, 1.0]])
     expected = -(labels * np.log(sigmoid(REAL)) + (1 - labels) * np.log(1 - sigmoid(REAL))).mean()
     with jax.enable_x64(True):
-        np.testing.assert_allclose(adversarial.binary_cross_entropy(jnp.array(REAL), jnp.array(labels)), expected, rtol=1e-12)
+        value = adversarial.binary_cross_entropy(jnp.array(REAL), jnp.array(labels))
+        np.testing.assert_allclose(value, expected, rtol=1e-12)
 
 
 def test_matching_aware_counts_a_real_image_with_a_wrong_caption_as_fake():
@@ -108,7 +109,8 @@ def test_matching_aware_ignores_what_is_not_valid_and_takes_several_mismatches()
 def test_two_class_logits_are_the_softmax_probability_of_real():
     logits = np.array([[0.3, 1.2], [-2.0, 0.5]])  # fake, real
     softmax = np.exp(logits) / np.exp(logits).sum(-1, keepdims=True)
-    np.testing.assert_allclose(jax.nn.sigmoid(adversarial.two_class_logits(jnp.array(logits))), softmax[:, 1], rtol=1e-6)
+    probability = jax.nn.sigmoid(adversarial.two_class_logits(jnp.array(logits)))
+    np.testing.assert_allclose(probability, softmax[:, 1], rtol=1e-6)
 
 
 def test_accuracy_counts_sides_and_is_half_for_a_discriminator_without_opinion():

@@ -15,7 +15,8 @@ EXCHANGEABLE[0, 2] = EXCHANGEABLE[2, 3] = True
 
 # "firefighter", "woman firefighter", "man firefighter", "apple" at two levels of detail, "red apple"
 FIREFIGHTER, WOMAN, MAN, APPLE, RED_APPLE = 11, 12, 13, 21, 22
-PICTURES = np.array([[FIREFIGHTER, WOMAN, 0], [FIREFIGHTER, MAN, 0], [APPLE, RED_APPLE, 0], [FIREFIGHTER, WOMAN, 0]], np.uint32)
+PICTURES = np.array([(FIREFIGHTER, WOMAN, 0), (FIREFIGHTER, MAN, 0), (APPLE, RED_APPLE, 0), (FIREFIGHTER, WOMAN, 0)])
+PICTURES = PICTURES.astype(np.uint32)
 CAPTIONS = np.array([FIREFIGHTER, MAN, RED_APPLE, WOMAN], np.uint32)
 
 
@@ -47,7 +48,8 @@ def test_info_nce_against_numpy(right):
 
 def test_info_nce_gradient_is_a_finite_difference():
     with jax.enable_x64(True):
-        loss = lambda image, temperature: alignment.info_nce(image, jnp.array(TEXT), temperature, jnp.array(EXCHANGEABLE))
+        text, right = jnp.array(TEXT), jnp.array(EXCHANGEABLE)
+        loss = lambda image, temperature: alignment.info_nce(image, text, temperature, right)
         check_grads(loss, (jnp.array(IMAGE), 0.3), order=1, modes=["rev"])
 
 

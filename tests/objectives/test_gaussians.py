@@ -1,7 +1,7 @@
 """25 Gaussians on a grid, the smallest data a GAN can lose modes of.
 
-Relativistic pairing with R1 and R2 (R3GAN, Huang et al. 2024) must cover all of them; what the non-saturating loss alone
-does with the same networks, optimizer and draws is reported beside it, as properties of the test and on stdout.
+Relativistic pairing with R1 and R2 (R3GAN, Huang et al. 2024) must cover all of them; what the non-saturating loss
+alone does with the same networks, optimizer and draws is reported beside it, as properties of the test and on stdout.
 """
 
 from typing import NamedTuple

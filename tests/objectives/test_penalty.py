@@ -56,7 +56,8 @@ def test_finite_differences_of_a_linear_critic_are_exact_and_share_noise_by_key(
         noise = jax.vmap(lambda key: jax.random.normal(key, (2, 3), jnp.float32))(keys)
         expected = np.mean((np.asarray(noise, np.float64).reshape(5, 6) @ b) ** 2)
         for x in (X, X + 1):
-            np.testing.assert_allclose(penalty.finite_difference_penalty(critic, jnp.array(x), keys, 0.01), expected, rtol=1e-9)
+            value = penalty.finite_difference_penalty(critic, jnp.array(x), keys, 0.01)
+            np.testing.assert_allclose(value, expected, rtol=1e-9)
 
 
 def test_finite_differences_approach_the_gradient_penalty():

@@ -1,0 +1,74 @@
+"""latent_gan at its defaults, on OpenMoji.
+
+    t2i train --config configs/latent_gan.py --workdir runs/latent_gan
+    t2i train --config configs/latent_gan.py:tiny --workdir runs/tiny     # seconds; what the tests run
+"""
+
+from ml_collections import ConfigDict
+
+
+def optimizer(**changes) -> ConfigDict:
+    """Adam as every player uses it; schedules count images from the start of the player's stage."""
+    return ConfigDict({
+        "name": "adam", "learning_rate": 6e-4, "b1": 0.0, "b2": 0.99, "eps": 1e-8, "weight_decay": 0.0, "clip": 1.0,
+        "warmup_images": 12_800, "decay": "cosine", "decay_start": 0, "decay_end": 1, "final": 0.03,
+    } | changes)
+
+
+def get_config(arg: str = "") -> ConfigDict:
+    config = ConfigDict()
+    config.system = "latent_gan"
+    config.seed = 0
+    config.batch_size = 128
+    config.scan_length = 25  # steps in one compiled call
+    config.fsdp = 1  # devices that share one copy of the parameters
+    config.dtype = "float32"  # of activations; losses and parameters are float32 always
+    config.data = ConfigDict({
+        "source": "openmoji", "path": "", "resolution": 32, "channels": 3, "languages": ("en",), "limit": 0,
+        "template": "{}", "heldout_fraction": 0.05, "denoise": False, "drop_near_duplicates": False,
+        "flip": False, "rotate": 0.0, "scale": 0.0, "vocabulary": 1024, "text_length": 24, "sample": 4096,
+    })
+    config.text = ConfigDict({"width": 128, "depth": 2, "heads": 4, "hidden": 256})
+    config.autoencoder = ConfigDict({
+        "latent": 512, "encoder_hidden": 512, "width": 512, "hidden": 1024, "blocks": 2, "remat": False,
+    })
+    config.patches = ConfigDict({"width": 64})
+    config.latents = ConfigDict({"noise": 64, "whitening": 0.5})
+    config.generator = ConfigDict({"width": 512, "hidden": 1024, "blocks": 4, "remat": False})
+    config.discriminator = ConfigDict({"width": 512, "hidden": 1024, "blocks": 4, "embedding": 256, "remat": False})
+    config.losses = ConfigDict({
+        "adversarial": "relativistic", "gamma": 2.0, "gamma_final": 0.3, "penalty_share": 0.25, "matching": 0.0,
+        "contrastive": 1.0, "temperature": 0.1, "l1": 0.1, "kl": 3e-6, "patch": 0.0, "patch_gamma": 1.0,
+        "patch_start": 0, "cut_mix": 0.5, "mirror": True,
+    })
+    config.stages = ConfigDict({"autoencoder": 102_400, "gan": 512_000})
+    config.optimizers = ConfigDict({
+        "autoencoder": optimizer(learning_rate=4e-4, b1=0.9, decay_end=102_400, final=0.01),
+        "patches": optimizer(learning_rate=4e-4, decay="constant"),
+        "discriminator": optimizer(decay_start=256_000, decay_end=512_000),
+        "generator": optimizer(decay_start=256_000, decay_end=512_000),
+    })
+    config.ema = ConfigDict({"autoencoder": 17_700.0, "generator": 20_000.0})  # half-lives in images
+    config.run = ConfigDict({
+        "checkpoint_every": 64_000, "keep": 2, "keep_every": 0, "log_every": 0, "samples_every": 128_000,
+    })
+    if arg == "tiny":
+        tiny(config)
+    return config
+
+
+def tiny(config: ConfigDict) -> None:
+    """Every part as small as it works: seconds."""
+    config.batch_size, config.scan_length = 16, 4
+    config.data.update(resolution=16, limit=96, vocabulary=512, sample=64)
+    config.text.update(width=16, depth=1, heads=2, hidden=16)
+    config.autoencoder.update(latent=24, encoder_hidden=32, width=32, hidden=32, blocks=1)
+    config.patches.update(width=8)
+    config.latents.update(noise=8)
+    config.generator.update(width=32, hidden=32, blocks=1)
+    config.discriminator.update(width=32, hidden=32, blocks=1, embedding=16)
+    config.losses.update(patch=0.1, patch_start=128, matching=0.5)
+    config.stages.update(autoencoder=256, gan=512)
+    for name in config.optimizers:
+        config.optimizers[name].update(warmup_images=64, decay_start=0, decay_end=512)
+    config.run.update(checkpoint_every=128, samples_every=512)
