@@ -26,7 +26,7 @@ def get_config(arg: str = "") -> ConfigDict:
     config.data = ConfigDict({
         "source": "openmoji", "path": "", "resolution": 32, "channels": 3, "languages": ("en",), "limit": 0,
         "template": "{}", "heldout_fraction": 0.05, "denoise": False, "drop_near_duplicates": False,
-        "flip": False, "rotate": 0.0, "scale": 0.0, "vocabulary": 1024, "text_length": 24, "sample": 4096,
+        "flip": False, "rotate": 0.0, "scale": 0.0, "vocabulary": 4096, "text_length": 20, "sample": 4096,
     })
     config.text = ConfigDict({"width": 128, "depth": 2, "heads": 4, "hidden": 256})
     config.autoencoder = ConfigDict({

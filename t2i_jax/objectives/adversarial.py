@@ -105,7 +105,7 @@ def by_name(name: str) -> Adversarial:
 
 
 def binary_cross_entropy(logits: Array, labels: Array) -> Array:
-    """`-E[y log D + (1 - y) log(1 - D)]`, a float32 scalar, of logits and labels `y` in [0, 1] of their shape; 1 is real."""
+    """`-E[y log D + (1 - y) log(1 - D)]`: a float32 scalar, from logits and labels `y` in [0, 1] (1 = real)."""
     logits, labels = at_least_float32(logits), at_least_float32(labels)
     return jnp.mean(labels * jax.nn.softplus(-logits) + (1 - labels) * jax.nn.softplus(logits))
 

@@ -8,8 +8,8 @@
                            generator     minimises L_G(G(n, t), z) + w_nce InfoNCE(G(n, t), t)
     picture = D_ae(s G(n, t) + μ), one forward pass
 
-L_D, L_G: `losses.adversarial`, relativistic pairing by default (R3GAN, Huang et al. 2024). Both players read the caption
-through text encoders of their own.
+L_D, L_G: `losses.adversarial`, relativistic pairing by default (R3GAN, Huang et al. 2024). The text encoder learns in the
+discriminator's turn, where real pictures say what words mean; the generator reads it as it is.
 """
 
 import dataclasses
@@ -95,17 +95,16 @@ def build(config: ConfigDict, tokenizer) -> System:
         inputs = {
             "autoencoder": (autoencoder, (image,)),
             "patches": (patches, (image,)),
-            "generator_text": (text, (tokens, tokens == 0)),
+            "text": (text, (tokens, tokens == 0)),
             "generator": (generator, (noise, sentence)),
-            "discriminator_text": (text, (tokens, tokens == 0)),
             "discriminator": (discriminator, (latent, sentence)),
         }
         params = {name: net.init(keys.named(key, name), *x)["params"] for name, (net, x) in inputs.items()}
         still = {"mean": jnp.zeros(autoencoder.latent), "scale": jnp.ones(autoencoder.latent)}
         return params, {"latent": still}
 
-    def sentence(params: dict, player: str, batch: dict) -> Array:
-        return text.apply({"params": params[f"{player}_text"]}, batch["tokens"], batch["mask"])[1]
+    def read(params: dict, batch: dict) -> Array:
+        return text.apply({"params": params["text"]}, batch["tokens"], batch["mask"])[1]
 
     def encode(params: dict, images: Array) -> tuple[Array, Array]:
         return autoencoder.apply({"params": params["autoencoder"]}, images, method="encode")
@@ -113,9 +112,8 @@ def build(config: ConfigDict, tokenizer) -> System:
     def decode(params: dict, z: Array) -> Array:
         return autoencoder.apply({"params": params["autoencoder"]}, z, method="decode")
 
-    def draw(params: dict, batch: dict, example_keys: Array, truncation: Array | float = 1.0) -> Array:
+    def draw(params: dict, caption: Array, example_keys: Array, truncation: Array | float = 1.0) -> Array:
         noise = keys.normal(keys.named(example_keys, "noise"), (latents.noise,))
-        caption = sentence(params, "generator", batch)
         return at_least_float32(generator.apply({"params": params["generator"]}, truncation * noise, caption))
 
     # Stage 1
@@ -181,8 +179,8 @@ def build(config: ConfigDict, tokenizer) -> System:
 
     def discriminator_loss(turn: Turn):
         real = real_latents(turn)
-        fake = jax.lax.stop_gradient(draw(turn.params, turn.batch, turn.keys))
-        caption = sentence(turn.params, "discriminator", turn.batch)
+        caption = read(turn.params, turn.batch)
+        fake = jax.lax.stop_gradient(draw(turn.params, caption, turn.keys))
         right = alignment.right_pairs(turn.batch["caption"], turn.batch["captions"])
         real_logits, embedding, text_embedding = judge(turn.params, real, caption)
         fake_logits = judge(turn.params, fake, caption)[0]
@@ -205,8 +203,8 @@ def build(config: ConfigDict, tokenizer) -> System:
         return loss, ({}, terms)
 
     def generator_loss(turn: Turn):
-        caption = sentence(turn.params, "discriminator", turn.batch)
-        fake_logits, embedding, text_embedding = judge(turn.params, draw(turn.params, turn.batch, turn.keys), caption)
+        caption = read(turn.params, turn.batch)
+        fake_logits, embedding, text_embedding = judge(turn.params, draw(turn.params, caption, turn.keys), caption)
         gan = game.generator(fake_logits, judge(turn.params, real_latents(turn), caption)[0])
         right = alignment.compatible_pairs(alignment.right_pairs(turn.batch["caption"], turn.batch["captions"]))
         contrastive = alignment.info_nce(embedding, text_embedding, losses.temperature, right)
@@ -222,7 +220,7 @@ def build(config: ConfigDict, tokenizer) -> System:
         return dataclasses.replace(state, params=params, aux=state.aux | {"latent": {"mean": z.mean(axis=0), "scale": scale}})
 
     def generate(params: dict, aux: dict, batch: dict, example_keys: Array, truncation: Array | float = 1.0) -> Array:
-        z = draw(params, batch, example_keys, truncation)
+        z = draw(params, read(params, batch), example_keys, truncation)
         return jnp.clip(decode(params, z * aux["latent"]["scale"][None] + aux["latent"]["mean"][None]), -1, 1)
 
     def encode_captions(captions: list[str]) -> dict:
@@ -235,8 +233,8 @@ def build(config: ConfigDict, tokenizer) -> System:
     if losses.patch:
         first.insert(0, phase("patches", ["patches"], patches_loss))
     second = (
-        phase("discriminator", ["discriminator", "discriminator_text"], discriminator_loss),
-        phase("generator", ["generator", "generator_text"], generator_loss),
+        phase("discriminator", ["discriminator", "text"], discriminator_loss),
+        phase("generator", ["generator"], generator_loss),
     )
     begins = {"autoencoder": 0, "patches": 0, "discriminator": lengths.autoencoder, "generator": lengths.autoencoder}
     players = [phase.optimizer for phase in (*first, *second)]
@@ -247,8 +245,8 @@ def build(config: ConfigDict, tokenizer) -> System:
             Stage("gan", lengths.gan, second, start_gan),
         ),
         optimizers={name: optimizer.build(config.optimizers[name], begins[name]) for name in players},
-        ema={"autoencoder": config.ema.autoencoder, "generator": config.ema.generator,
-             "generator_text": config.ema.generator},
+        ema={"autoencoder": config.ema.autoencoder, "text": config.ema.generator,
+             "generator": config.ema.generator},
         encode=encode_captions,
         generate=generate,
         image_shape=shape,
