@@ -33,20 +33,21 @@ def get_config(arg: str = "") -> ConfigDict:
         "latent": 512, "encoder_hidden": 512, "width": 512, "hidden": 1024, "blocks": 2, "remat": False,
     })
     config.patches = ConfigDict({"width": 64})
-    config.latents = ConfigDict({"noise": 64, "whitening": 0.5})
+    config.latents = ConfigDict({"noise": 32, "whitening": 0.5})
     config.generator = ConfigDict({"width": 512, "hidden": 1024, "blocks": 4, "remat": False})
     config.discriminator = ConfigDict({"width": 512, "hidden": 1024, "blocks": 4, "embedding": 256, "remat": False})
+    config.posterior = ConfigDict({"width": 512, "hidden": 1024, "blocks": 1, "remat": False})
     config.losses = ConfigDict({
         "adversarial": "relativistic", "gamma": 2.0, "gamma_final": 0.3, "penalty_share": 0.25, "matching": 0.0,
-        "contrastive": 1.0, "temperature": 0.1, "l1": 0.1, "kl": 3e-6, "patch": 0.0, "patch_gamma": 1.0,
+        "contrastive": 1.0, "temperature": 0.1, "reconstruction": 10.0, "noise_kl": 0.05, "l1": 0.1, "kl": 3e-6, "patch": 0.0, "patch_gamma": 1.0,
         "patch_start": 0, "cut_mix": 0.5, "mirror": True,
     })
-    config.stages = ConfigDict({"autoencoder": 102_400, "gan": 512_000})
+    config.stages = ConfigDict({"autoencoder": 102_400, "gan": 320_000})
     config.optimizers = ConfigDict({
         "autoencoder": optimizer(learning_rate=4e-4, b1=0.9, decay_end=102_400, final=0.01),
         "patches": optimizer(learning_rate=4e-4, decay="constant"),
-        "discriminator": optimizer(decay_start=256_000, decay_end=512_000),
-        "generator": optimizer(decay_start=256_000, decay_end=512_000),
+        "discriminator": optimizer(decay_start=160_000, decay_end=320_000),
+        "generator": optimizer(decay_start=160_000, decay_end=320_000),
     })
     config.ema = ConfigDict({"autoencoder": 17_700.0, "generator": 20_000.0})  # half-lives in images
     config.run = ConfigDict({
@@ -66,6 +67,7 @@ def tiny(config: ConfigDict) -> None:
     config.patches.update(width=8)
     config.latents.update(noise=8)
     config.generator.update(width=32, hidden=32, blocks=1)
+    config.posterior.update(width=32, hidden=32)
     config.discriminator.update(width=32, hidden=32, blocks=1, embedding=16)
     config.losses.update(patch=0.1, patch_start=128, matching=0.5)
     config.stages.update(autoencoder=256, gan=512)

@@ -68,13 +68,14 @@ def start_as_pca(params: dict, images: Array, key: Array) -> dict:
     centred = pixels - mean[None]
     latent = params["linear_encoder"]["bias"].shape[0]
     rank = min(latent, *centred.shape)
-    start = jax.random.normal(key, (centred.shape[1], rank), centred.dtype)
+    spare = min(rank + 10, *centred.shape)  # the last directions of an iterated subspace are the least exact
+    start = jax.random.normal(key, (centred.shape[1], spare), centred.dtype)
     basis = jnp.linalg.qr(start)[0]
     for _ in range(4):
         basis = jnp.linalg.qr(centred.T @ jnp.linalg.qr(centred @ basis)[0])[0]
     _, deviations, rotation = jnp.linalg.svd(centred @ basis, full_matrices=False)
-    components = jnp.pad(basis @ rotation.T, ((0, 0), (0, latent - rank)))
-    scale = jnp.maximum(jnp.linalg.norm(deviations) / math.sqrt(len(pixels) * latent), 1e-6)
+    components = jnp.pad((basis @ rotation.T)[:, :rank], ((0, 0), (0, latent - rank)))
+    scale = jnp.maximum(jnp.linalg.norm(deviations[:rank]) / math.sqrt(len(pixels) * latent), 1e-6)
     encoder = {"kernel": components / scale, "bias": -mean @ components / scale}
     decoder = {"kernel": components.T * scale, "bias": mean}
     cast = lambda new, old: jax.tree.map(lambda x, y: x.astype(y.dtype), new, old)

@@ -6,10 +6,12 @@
                            discriminator minimises L_D(z, G(n, t)) + w_match L_D(z, z beside a wrong caption)
                                                    + w_nce InfoNCE(z, t) + γ/2 (R1 + R2)
                            generator     minimises L_G(G(n, t), z) + w_nce InfoNCE(G(n, t), t)
+                                                   + w_rec |s (z - G(n_z, t))|² / E|s z|² + w_kl KL(q(n_z|z, t) ‖ N(0, I))
     picture = D_ae(s G(n, t) + μ), one forward pass
 
-L_D, L_G: `losses.adversarial`, relativistic pairing by default (R3GAN, Huang et al. 2024). The text encoder learns in the
-discriminator's turn, where real pictures say what words mean; the generator reads it as it is.
+L_D, L_G: `losses.adversarial`, relativistic pairing by default (R3GAN, Huang et al. 2024). n_z ~ q(n|z, t) is noise read from
+the real example, as in a VAE-GAN (Larsen et al. 2016, eq. 6-8; conditional: CVAE-GAN, Bao et al. 2017): without it a short
+training learns to ignore its noise. The text encoder learns in the generator's turn; the discriminator reads it as it is.
 """
 
 import dataclasses
@@ -23,13 +25,15 @@ from t2i_jax import config as configs
 from t2i_jax import keys, optimizer
 from t2i_jax.models.autoencoders import Autoencoder, start_as_pca
 from t2i_jax.models.discriminators import LatentDiscriminator, PatchDiscriminator
-from t2i_jax.models.generators import LatentGenerator
+from t2i_jax.models.generators import LatentGenerator, NoisePosterior
 from t2i_jax.models.text import TextEncoder
 from t2i_jax.objectives import adversarial, alignment, penalty, variational
 from t2i_jax.objectives.augment import cut_mix, mirror
 from t2i_jax.objectives.precision import at_least_float32
 from t2i_jax.paths import below
 from t2i_jax.systems import Phase, Stage, System, Turn
+
+GREY_LEVEL = 1 / 127.5  # of 8-bit pixels in [-1, 1]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -43,6 +47,8 @@ class Losses:
     matching: float = 0.0  # real latents beside wrong captions, as fakes
     contrastive: float = 1.0  # InfoNCE, of both players
     temperature: float = 0.1
+    reconstruction: float = 10.0  # of latents from noise read off them, as a share of their variance
+    noise_kl: float = 0.05  # summed over the noise
     l1: float = 0.1  # of reconstructions, beside the mean square
     kl: float = 3e-6  # summed over the latent
     patch: float = 0.0  # adversarial weight of reconstructions; 0 = no patch discriminator's turn
@@ -64,13 +70,13 @@ class Lengths:
 class Latents:
     """The config section `latents`."""
 
-    noise: int = 64  # dimensions of n
+    noise: int = 32  # dimensions of n
     whitening: float = 0.5  # 0: one scale for all dimensions, 1: each to unit variance
 
 
 def build(config: ConfigDict, tokenizer) -> System:
-    """The system of a config with sections data, text, autoencoder, generator, discriminator, patches, latents, losses,
-    stages, optimizers, ema. Raises UserError where a section does not fit.
+    """The system of a config with sections data, text, autoencoder, generator, discriminator, patches, posterior, latents,
+    losses, stages, optimizers, ema. Raises UserError where a section does not fit.
     """
     data = config.data
     shape = (data.resolution, data.resolution, data.channels)
@@ -79,12 +85,15 @@ def build(config: ConfigDict, tokenizer) -> System:
     configs.require(config.dtype in ("float32", "bfloat16"), "dtype", config.dtype, "float32, bfloat16")
     precision = {"dtype": jnp.bfloat16 if config.dtype == "bfloat16" else None}
     losses = configs.section(config, "losses", Losses)
+    for name in ("gamma", "gamma_final"):
+        configs.require(getattr(losses, name) > 0, f"losses.{name}", getattr(losses, name), "more than 0")
     lengths = configs.section(config, "stages", Lengths)
     latents = configs.section(config, "latents", Latents)
     text = configs.section(config, "text", TextEncoder, vocabulary=data.vocabulary, **precision)
     autoencoder = configs.section(config, "autoencoder", Autoencoder, image_shape=shape, **precision)
     generator = configs.section(config, "generator", LatentGenerator, latent=autoencoder.latent, **precision)
     discriminator = configs.section(config, "discriminator", LatentDiscriminator, **precision)
+    posterior = configs.section(config, "posterior", NoisePosterior, noise=latents.noise, **precision)
     patches = configs.section(config, "patches", PatchDiscriminator)
     game = adversarial.by_name(losses.adversarial)
 
@@ -97,11 +106,12 @@ def build(config: ConfigDict, tokenizer) -> System:
             "patches": (patches, (image,)),
             "text": (text, (tokens, tokens == 0)),
             "generator": (generator, (noise, sentence)),
+            "posterior": (posterior, (latent, sentence)),
             "discriminator": (discriminator, (latent, sentence)),
         }
         params = {name: net.init(keys.named(key, name), *x)["params"] for name, (net, x) in inputs.items()}
-        still = {"mean": jnp.zeros(autoencoder.latent), "scale": jnp.ones(autoencoder.latent)}
-        return params, {"latent": still}
+        size = autoencoder.latent
+        return params, {"latent": {"mean": jnp.zeros(size), "scale": jnp.ones(size), "energy": jnp.ones(())}}
 
     def read(params: dict, batch: dict) -> Array:
         return text.apply({"params": params["text"]}, batch["tokens"], batch["mask"])[1]
@@ -112,9 +122,11 @@ def build(config: ConfigDict, tokenizer) -> System:
     def decode(params: dict, z: Array) -> Array:
         return autoencoder.apply({"params": params["autoencoder"]}, z, method="decode")
 
-    def draw(params: dict, caption: Array, example_keys: Array, truncation: Array | float = 1.0) -> Array:
-        noise = keys.normal(keys.named(example_keys, "noise"), (latents.noise,))
-        return at_least_float32(generator.apply({"params": params["generator"]}, truncation * noise, caption))
+    def imagine(params: dict, noise: Array, caption: Array) -> Array:
+        return at_least_float32(generator.apply({"params": params["generator"]}, noise, caption))
+
+    def fresh_noise(example_keys: Array) -> Array:
+        return keys.normal(keys.named(example_keys, "noise"), (latents.noise,))
 
     # Stage 1
 
@@ -137,7 +149,9 @@ def build(config: ConfigDict, tokenizer) -> System:
         made, mean, log_variance = reconstruct(turn, images)
         # Clipped in value but not in gradient: nothing is to be learnt outside the range of a picture.
         error = made + jax.lax.stop_gradient(jnp.clip(made, -1, 1) - made) - images
-        square, absolute = jnp.mean(error**2), jnp.mean(jnp.abs(error))
+        # Smooth within a grey level (Charbonnier): the sign of a rounding error, the same in every white pixel, would
+        # push the whole picture.
+        square, absolute = jnp.mean(error**2), jnp.mean(jnp.sqrt(error**2 + GREY_LEVEL**2) - GREY_LEVEL)
         kl = jnp.mean(variational.kl_standard_normal(mean, log_variance))
         loss = square + losses.l1 * absolute + losses.kl * kl
         terms = {"mean_square": square, "kl": kl}
@@ -180,16 +194,15 @@ def build(config: ConfigDict, tokenizer) -> System:
     def discriminator_loss(turn: Turn):
         real = real_latents(turn)
         caption = read(turn.params, turn.batch)
-        fake = jax.lax.stop_gradient(draw(turn.params, caption, turn.keys))
+        fake = imagine(turn.params, fresh_noise(turn.keys), caption)
         right = alignment.right_pairs(turn.batch["caption"], turn.batch["captions"])
         real_logits, embedding, text_embedding = judge(turn.params, real, caption)
         fake_logits = judge(turn.params, fake, caption)[0]
         gan = game.discriminator(real_logits, fake_logits)
         contrastive = alignment.info_nce(embedding, text_embedding, losses.temperature, right)
-        # The penalty is about the latent; a part of the batch estimates it well enough, at each step.
+        # A part of the batch estimates the penalty well enough, at every step.
         part = max(1, int(len(real) * losses.penalty_share))
-        still = jax.lax.stop_gradient(caption[:part])
-        critic = lambda z: judge(turn.params, z, still)[0]
+        critic = lambda z: judge(turn.params, z, caption[:part])[0]
         r1, r2 = (penalty.gradient_penalty(critic, z[:part]) for z in (real, fake))
         loss = gan + losses.contrastive * contrastive + gamma(turn.images) / 2 * (r1 + r2)
         terms = {"gan": gan, "contrastive": contrastive, "r1": r1, "r2": r2,
@@ -197,18 +210,27 @@ def build(config: ConfigDict, tokenizer) -> System:
         if losses.matching:
             other, valid = alignment.wrong_captions(right)
             wrong_logits = judge(turn.params, real, caption[other])[0]
-            # Where no caption of the batch is wrong, the logits are compared with themselves: a constant.
-            terms["matching"] = game.discriminator(real_logits, jnp.where(valid, wrong_logits, real_logits))
+            # Where no caption of the batch is wrong, the generated latent stands in.
+            terms["matching"] = game.discriminator(real_logits, jnp.where(valid, wrong_logits, fake_logits))
             loss += losses.matching * terms["matching"]
         return loss, ({}, terms)
 
     def generator_loss(turn: Turn):
+        real = real_latents(turn)
         caption = read(turn.params, turn.batch)
-        fake_logits, embedding, text_embedding = judge(turn.params, draw(turn.params, caption, turn.keys), caption)
-        gan = game.generator(fake_logits, judge(turn.params, real_latents(turn), caption)[0])
+        known = jax.lax.stop_gradient(caption)  # what players other than the generator see of it
+        fake = imagine(turn.params, fresh_noise(turn.keys), caption)
+        fake_logits, embedding, text_embedding = judge(turn.params, fake, known)
+        gan = game.generator(fake_logits, judge(turn.params, real, known)[0])
         right = alignment.compatible_pairs(alignment.right_pairs(turn.batch["caption"], turn.batch["captions"]))
         contrastive = alignment.info_nce(embedding, text_embedding, losses.temperature, right)
-        return gan + losses.contrastive * contrastive, ({}, {"gan": gan, "contrastive": contrastive})
+        mean, log_variance = posterior.apply({"params": turn.params["posterior"]}, real, known)
+        noise = variational.sample(mean, log_variance, keys.named(turn.keys, "noise posterior"))
+        squares = ((real - imagine(turn.params, noise, caption)) * turn.aux["latent"]["scale"][None]) ** 2
+        reconstruction = jnp.mean(jnp.sum(squares, axis=-1)) / turn.aux["latent"]["energy"]
+        kl = jnp.mean(variational.kl_standard_normal(mean, log_variance))
+        loss = gan + losses.contrastive * contrastive + losses.reconstruction * reconstruction + losses.noise_kl * kl
+        return loss, ({}, {"gan": gan, "contrastive": contrastive, "reconstruction": reconstruction, "noise_kl": kl})
 
     def start_gan(state, sample: dict):
         averaged = jax.tree.map(jnp.copy, state.ema["params"]["autoencoder"])
@@ -217,10 +239,11 @@ def build(config: ConfigDict, tokenizer) -> System:
         deviation = jnp.maximum(z.std(axis=0), 1e-3 * z.std())  # directions that no picture uses stay finite
         scale = deviation**latents.whitening
         scale *= jnp.sqrt(jnp.mean((deviation / scale) ** 2))  # mean square 1 over the dimensions together
-        return dataclasses.replace(state, params=params, aux=state.aux | {"latent": {"mean": z.mean(axis=0), "scale": scale}})
+        latent = {"mean": z.mean(axis=0), "scale": scale, "energy": jnp.sum(z.var(axis=0))}
+        return dataclasses.replace(state, params=params, aux=state.aux | {"latent": latent})
 
     def generate(params: dict, aux: dict, batch: dict, example_keys: Array, truncation: Array | float = 1.0) -> Array:
-        z = draw(params, read(params, batch), example_keys, truncation)
+        z = imagine(params, truncation * fresh_noise(example_keys), read(params, batch))
         return jnp.clip(decode(params, z * aux["latent"]["scale"][None] + aux["latent"]["mean"][None]), -1, 1)
 
     def encode_captions(captions: list[str]) -> dict:
@@ -233,8 +256,8 @@ def build(config: ConfigDict, tokenizer) -> System:
     if losses.patch:
         first.insert(0, phase("patches", ["patches"], patches_loss))
     second = (
-        phase("discriminator", ["discriminator", "text"], discriminator_loss),
-        phase("generator", ["generator"], generator_loss),
+        phase("discriminator", ["discriminator"], discriminator_loss),
+        phase("generator", ["generator", "text", "posterior"], generator_loss),
     )
     begins = {"autoencoder": 0, "patches": 0, "discriminator": lengths.autoencoder, "generator": lengths.autoencoder}
     players = [phase.optimizer for phase in (*first, *second)]

@@ -91,3 +91,46 @@ def test_gradients_are_finite_differences_and_second_derivatives_exist():
 def test_unknown_augmentation_lists_the_accepted_ones():
     with pytest.raises(UserError, match="'flip'.*brightness, saturation, contrast, translation, cutout"):
         augment(IMAGES, KEYS, ("brightness", "flip"))
+
+
+PICTURES = jnp.broadcast_to(jnp.arange(64.0)[:, None, None, None], IMAGES.shape)  # each of one colour, its number
+
+
+def test_mirror_reverses_half_of_the_images_left_to_right_by_their_keys():
+    after = np.asarray(jax.jit(augmentation.mirror)(IMAGES, KEYS))
+    before = np.asarray(IMAGES)
+    reversed_ = np.array([np.array_equal(a, b[:, ::-1]) for a, b in zip(after, before)])
+    kept = np.array([np.array_equal(a, b) for a, b in zip(after, before)])
+    assert np.all(reversed_ ^ kept) and 16 < reversed_.sum() < 48
+    np.testing.assert_array_equal(augmentation.mirror(IMAGES[5:9], KEYS[5:9]), after[5:9])
+
+
+def test_cut_mix_pastes_a_rectangle_of_the_previous_image_and_nothing_else():
+    after = np.asarray(jax.jit(augmentation.cut_mix)(IMAGES, KEYS, 1.0))
+    before, previous = np.asarray(IMAGES), np.roll(IMAGES, 1, axis=0)
+    changed = np.any(after != before, axis=-1)
+    np.testing.assert_array_equal(after[changed], previous[changed])
+    np.testing.assert_array_equal(after[~changed], before[~changed])
+    heights, widths = [], []
+    for hole in changed[changed.any(axis=(1, 2))]:
+        rows, columns = hole.any(axis=1), hole.any(axis=0)
+        np.testing.assert_array_equal(hole, rows[:, None] & columns[None, :])
+        for side in (rows, columns):
+            assert np.diff(np.flatnonzero(side)).max(initial=1) == 1  # in one piece
+        heights.append(rows.sum())
+        widths.append(columns.sum())
+    assert len(heights) > 60  # few hang out of the picture altogether
+    assert max(heights) <= 12 and max(widths) <= 18 and max(heights) > 9 and max(widths) > 13  # three quarters
+    assert len({*map(tuple, zip(heights, widths))}) > 20
+
+
+def test_cut_mix_share_is_how_many_and_keys_decide_which():
+    cut_mix = jax.jit(augmentation.cut_mix)
+    np.testing.assert_array_equal(cut_mix(IMAGES, KEYS, 0.0), IMAGES)
+    whole, half = (np.asarray(cut_mix(PICTURES, KEYS, share)) for share in (1.0, 0.5))
+    touched = np.any(half != PICTURES, axis=(1, 2, 3))
+    assert 16 < touched.sum() < 48
+    np.testing.assert_array_equal(half[touched], whole[touched])
+    # The rectangle belongs to the key: example 7 with its key, beside others.
+    alone = augmentation.cut_mix(PICTURES[6:8], KEYS[6:8], 1.0)
+    np.testing.assert_array_equal(alone[1], whole[7])

@@ -1,8 +1,8 @@
-"""Trains the tiny latent GAN on as many simulated devices as JAX_NUM_CPU_DEVICES says: `device_worker.py FSDP OUT [REFERENCE]`.
+"""`device_worker.py FSDP STARTS OUT JOB...`: trains the tiny latent GAN on JAX_NUM_CPU_DEVICES simulated devices.
 
-Writes to the folder OUT: `double.npz`, losses and parameters after 50 steps of either stage in float64, and
-`single_<n>.npz`, what one float32 step makes of the state `state_<n>.npz` of REFERENCE, which the run without a
-REFERENCE writes as it goes.
+A job is a precision and a stage: "double autoencoder" and "double gan" are 50 steps in float64, "single gan" ten
+times one in float32. They start from the states in the folder STARTS, which the job "starts" writes. Results are
+OUT/<job>.npz, for single steps OUT/<job> <n>.npz: what the steps reported and the arrays of the state by path.
 """
 
 import dataclasses
@@ -19,86 +19,84 @@ from t2i_jax.paths import flat
 from t2i_jax.training import alternate
 from t2i_jax.training.state import create
 
-jax.config.update("jax_numpy_rank_promotion", "raise")
-sharding.SMALLEST_SHARDED = 2**8  # so that the tiny networks are split at all
-BATCH, STEPS, SCAN = 16, 50, 10
+BATCH, STEPS, SCAN, SINGLE_STEPS = 16, 50, 10, 10
+SYSTEM = synthetic.system("stages.autoencoder=800", "stages.gan=800")
 
 
 def cast(state, dtype):
-    single_or_double = lambda x: x.dtype in (np.float32, np.float64)
-    return jax.tree.map(lambda x: x.astype(dtype) if single_or_double(x) else x, state)
+    return jax.tree.map(lambda x: x.astype(dtype) if x.dtype in (np.float32, np.float64) else x, state)
 
 
-def enter(stage, state, mesh):
-    """As the loop does it, over the fixed sample."""
-    sample = jax.device_put(synthetic.examples(99, 64), sharding.replicated(mesh))
-    start = lambda state, sample: stage.enter(state, alternate.as_float(sample))
-    return jax.jit(start, out_shardings=sharding.parameters(state, mesh))(state, sample)
+def save(file, state):
+    np.savez(file, *jax.device_get(jax.tree.leaves(dataclasses.replace(state, key=np.zeros(())))))
 
 
-def compiled(system, stage, state, mesh, scan):
+def load(file, dtype, mesh):
+    """A saved state, placed as the loop places it."""
+    structure = jax.tree.structure(jax.eval_shape(lambda: create(SYSTEM, jax.random.key(0))))
+    with np.load(file) as saved:
+        leaves = [saved[f"arr_{number}"] for number in range(structure.num_leaves)]
+    state = dataclasses.replace(cast(jax.tree.unflatten(structure, leaves), dtype), key=jax.random.key(0))
+    return jax.device_put(state, sharding.parameters(state, mesh))
+
+
+def enter(stage, state):
+    sample = alternate.as_float(synthetic.examples(99, 64))
+    return jax.jit(stage.enter)(state, sample)
+
+
+def stepper(stage, state, scan, mesh):
+    """(state, seed) -> (state, report): one compiled chunk, whose batches are the same on any devices."""
     one = jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype), synthetic.examples(0, BATCH))
-    return alternate.compile_update(system, stage, state, one, scan, mesh)
+    update = alternate.compile_update(SYSTEM, stage, state, one, scan, mesh)
+    placed = lambda seed: jax.device_put(synthetic.examples(seed, scan, BATCH), sharding.stacked_batch(mesh))
+    return lambda state, seed: update.run(state, placed(seed))
 
 
-def placed_batch(seed, mesh, scan):
-    return jax.device_put(synthetic.examples(seed, scan, BATCH), sharding.stacked_batch(mesh))
+def write(file, state, reports):
+    arrays = flat({"params": state.params, "ema": state.ema})
+    split = sum(not array.is_fully_replicated for array in arrays.values())
+    np.savez(file, reports=np.stack(jax.device_get(reports)), split=split, **jax.device_get(arrays))
 
 
-def arrays(state):
-    """Parameters, their averages and statistics by path."""
-    return jax.device_get(flat({"params": state.params, "ema": state.ema, "aux": state.aux}))
+def double(stage, state, out, mesh):
+    step, reports = stepper(stage, state, SCAN, mesh), []
+    for seed in range(STEPS // SCAN):
+        state, report = step(state, seed)
+        reports.append(report)
+    write(out / f"double {stage.name}.npz", state, reports)
+    return state
 
 
-def double(system, mesh):
-    """{"stage/params/path": array, "stage/losses": [chunks, terms]} of 50 steps of either stage, one after the other."""
-    state = cast(create(system, jax.random.key(0)), np.float64)
-    state = jax.device_put(state, sharding.parameters(state, mesh))
-    seen = {}
-    for stage in system.stages:
-        state = enter(stage, state, mesh)
-        update, losses = compiled(system, stage, state, mesh, SCAN), []
-        for seed in range(STEPS // SCAN):
-            state, report = update.run(state, placed_batch(seed, mesh, SCAN))
-            losses.append(report)
-        seen |= {f"{stage.name}/{path}": array for path, array in arrays(state).items()}
-        seen[f"{stage.name}/losses"] = np.stack(jax.device_get(losses))
-    return seen
+def single(stage, state, starts, out, mesh):
+    """Each step starts from the state that the first worker to come by got to: the same for all."""
+    step = stepper(stage, state, 1, mesh)
+    for number in range(SINGLE_STEPS):
+        start = starts / f"single {stage.name} {number}.npz"
+        if not start.exists():
+            save(start, state)
+        state, report = step(load(start, np.float32, mesh), number)
+        write(out / f"single {stage.name} {number}.npz", state, [report])
 
 
-def single(system, mesh, out, reference, steps=5):
-    """One float32 step from each of the reference's states: `steps` of either stage."""
-    state = create(system, jax.random.key(0))
-    key = state.key
-    state = jax.device_put(state, sharding.parameters(state, mesh))
-    for stage in system.stages:
-        if reference is None:
-            state = enter(stage, state, mesh)
-        update = compiled(system, stage, state, mesh, 1)
-        for number in range(steps):
-            name = f"{stage.name}_{number}.npz"
-            plain = dataclasses.replace(state, key=np.zeros(()))
-            leaves, structure = jax.tree.flatten(plain)
-            if reference is None:
-                np.savez(out / f"state_{name}", *jax.device_get(leaves))
-            else:
-                with np.load(reference / f"state_{name}") as saved:
-                    leaves = [saved[f"arr_{n}"] for n in range(len(leaves))]
-                state = dataclasses.replace(jax.tree.unflatten(structure, leaves), key=key)
-                state = jax.device_put(state, sharding.parameters(state, mesh))
-            state, report = update.run(state, placed_batch(number, mesh, 1))
-            np.savez(out / f"single_{name}", losses=jax.device_get(report), **arrays(state))
+def main(fsdp, starts, out, *jobs):
+    starts, out, mesh = Path(starts), Path(out), make_mesh(int(fsdp))
+    autoencoder, gan = SYSTEM.stages
+    with jax.enable_x64(True):
+        if "starts" in jobs:
+            state = cast(jax.jit(lambda: create(SYSTEM, jax.random.key(0)))(), np.float64)
+            save(starts / "autoencoder.npz", enter(autoencoder, state))
+        if "double autoencoder" in jobs:
+            state = double(autoencoder, load(starts / "autoencoder.npz", np.float64, mesh), out, mesh)
+        if "starts" in jobs:
+            save(starts / "gan.npz", enter(gan, state))
+        if "double gan" in jobs:
+            double(gan, load(starts / "gan.npz", np.float64, mesh), out, mesh)
+    if "single gan" in jobs:
+        single(gan, load(starts / "gan.npz", np.float32, mesh), starts, out, mesh)
 
 
 if __name__ == "__main__":
-    import time
-    fsdp, out = int(sys.argv[1]), Path(sys.argv[2])
-    reference = Path(sys.argv[3]) if len(sys.argv) > 3 else None
-    mesh = make_mesh(fsdp)
-    system = synthetic.system("stages.autoencoder=800", "stages.gan=800")
-    t = time.time()
-    with jax.enable_x64(True):
-        np.savez(out / "double.npz", **double(system, mesh))
-    print("double", time.time() - t); t = time.time()
-    single(system, mesh, out, reference)
-    print("single", time.time() - t)
+    jax.config.update("jax_numpy_rank_promotion", "raise")
+    sharding.SMALLEST_SHARDED = 2**8  # otherwise `fsdp` splits nothing of networks this small
+    main(*sys.argv[1:])

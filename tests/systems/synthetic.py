@@ -20,7 +20,7 @@ def system(*overrides):
     return systems.build(config(*overrides), tokenizer=None)
 
 
-def examples(seed, *shape, resolution=16, length=24):
+def examples(seed, *shape, resolution=16, length=config().data.text_length):
     """Arrays [*shape, ...]: pictures whose colour and slope say which words their captions use.
 
     Every picture has a short caption (one word, shared by many) and a long one (two words).

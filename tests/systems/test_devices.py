@@ -1,0 +1,78 @@
+"""Results do not depend on how many devices compute them, nor on how parameters are split among them."""
+
+import os
+import subprocess
+import sys
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+WORKER = Path(__file__).with_name("device_worker.py")
+PACKAGE = Path(__file__).parents[2]
+WORKERS = {  # name: (devices, fsdp, jobs); compiling is what takes long
+    "one": (1, 1, ["starts", "double autoencoder", "double gan", "single gan"]),
+    "two": (2, 1, ["double gan", "single gan"]),
+    "eight": (8, 1, ["double autoencoder", "double gan", "single gan"]),
+    "eight, parameters split in two": (8, 2, ["double gan"]),
+}
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    """{worker}/{job}.npz of all workers: the first alone, whose states the others start from, then two at a time."""
+    folder = tmp_path_factory.mktemp("devices")
+
+    def work(name):
+        devices, fsdp, jobs = WORKERS[name]
+        (folder / name).mkdir()
+        # XLA's optimizations take most of the time and are not what is tested.
+        environment = os.environ | {"JAX_NUM_CPU_DEVICES": str(devices), "JAX_PLATFORMS": "cpu",
+                                    "JAX_DISABLE_MOST_OPTIMIZATIONS": "1", "PYTHONPATH": str(PACKAGE)}
+        command = [sys.executable, WORKER, str(fsdp), folder, folder / name, *jobs]
+        ended = subprocess.run(command, env=environment, capture_output=True, text=True)
+        assert ended.returncode == 0, ended.stderr
+
+    first, *others = WORKERS
+    work(first)
+    with ThreadPoolExecutor(2) as pool:
+        list(pool.map(work, others))
+    return folder
+
+
+# Softmax does not see a constant added to all keys, nor relativistic pairing one added to all logits: the gradients of
+# these are zero but for rounding, of which Adam makes steps as large as any. Nothing else depends on them.
+UNDETERMINED = ("key/bias", "logit/bias")
+
+
+def compare(folder, worker, job, tolerance, undetermined):
+    """Against one device: ‖a - b‖ / ‖b‖ of each array and of what the steps reported; |a - b| of UNDETERMINED ones."""
+    with np.load(folder / "one" / f"{job}.npz") as one, np.load(folder / worker / f"{job}.npz") as other:
+        assert one.files == other.files and np.isfinite(one["reports"]).all()
+        assert (other["split"] > 0) == (WORKERS[worker][1] > 1)
+        wrong = {}
+        for path in set(one.files) - {"split"}:
+            a, b = other[path], one[path]
+            assert a.dtype == b.dtype
+            if path.endswith(UNDETERMINED):
+                error, allowed = np.abs(a - b).max(), undetermined
+            else:
+                error, allowed = np.linalg.norm(a - b) / max(np.linalg.norm(b), 1e-30), tolerance
+            if not error <= allowed:
+                wrong[path] = error
+        assert not wrong
+
+
+JOBS = [(worker, job) for worker, (_, _, jobs) in WORKERS.items() if worker != "one" for job in jobs]
+
+
+@pytest.mark.parametrize("worker, job", [case for case in JOBS if case[1].startswith("double")])
+def test_fifty_steps_in_float64_agree_to_1e_9(folder, worker, job):
+    compare(folder, worker, job, 1e-9, undetermined=1e-9)
+
+
+@pytest.mark.parametrize("worker, job", [case for case in JOBS if case[1].startswith("single")])
+def test_every_float32_step_from_the_same_state_agrees_to_1e_5(folder, worker, job):
+    for number in range(10):
+        compare(folder, worker, f"{job} {number}", 1e-5, undetermined=2 * 6e-4)  # two learning rates apart

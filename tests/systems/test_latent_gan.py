@@ -1,0 +1,318 @@
+"""latent_gan: its losses against NumPy, what its phases may touch, its stages' starts, drawing, and what it refuses."""
+
+import dataclasses
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+import synthetic
+
+from t2i_jax import keys, systems
+from t2i_jax.errors import UserError
+from t2i_jax.models.autoencoders import Autoencoder
+from t2i_jax.models.discriminators import LatentDiscriminator, PatchDiscriminator
+from t2i_jax.models.generators import LatentGenerator, NoisePosterior
+from t2i_jax.models.text import TextEncoder
+from t2i_jax.objectives.augment import cut_mix, mirror
+from t2i_jax.paths import flat
+from t2i_jax.systems import Turn
+from t2i_jax.training import alternate
+from t2i_jax.training.state import create
+
+BATCH = 16
+CONFIG = synthetic.config()
+PHASES = [("autoencoder", "patches"), ("autoencoder", "autoencoder"), ("gan", "discriminator"), ("gan", "generator")]
+OWNED = {
+    "patches": {"patches"},
+    "autoencoder": {"autoencoder"},
+    "discriminator": {"discriminator"},
+    "generator": {"generator", "text", "posterior"},
+}
+
+
+@pytest.fixture(scope="module")
+def system():
+    return synthetic.system()
+
+
+def moved(tree, seed):
+    """Every float array nudged, so that nothing is zero or a copy of another."""
+    rng = np.random.default_rng(seed)
+    return jax.tree.map(lambda x: x + jnp.asarray(rng.normal(0, 0.05, x.shape), x.dtype), tree)
+
+
+@pytest.fixture(scope="module")
+def state(system):
+    fresh = jax.jit(lambda key: create(system, key))(jax.random.key(0))
+    aux = {"latent": {name: 1 + 0.1 * moved(x, 3) ** 2 for name, x in fresh.aux["latent"].items()}}
+    return dataclasses.replace(fresh, params=moved(fresh.params, 1), ema=moved(fresh.ema, 2), aux=aux)
+
+
+@pytest.fixture(scope="module")
+def batch():
+    return jax.tree.map(jnp.asarray, alternate.as_float(synthetic.examples(0, BATCH)))
+
+
+@pytest.fixture(scope="module")
+def sample():
+    return jax.tree.map(jnp.asarray, alternate.as_float(synthetic.examples(99, 64)))
+
+
+def phase_of(system, stage, name):
+    (stage,) = [each for each in system.stages if each.name == stage]
+    (phase,) = [each for each in stage.phases if each.name == name]
+    return phase
+
+
+@pytest.fixture(scope="module")
+def play(system, state, batch):
+    """(stage, phase, images seen) -> (state after that phase, its terms); one compilation per phase."""
+
+    def compiled(phase):
+        def run(state, batch, images):
+            turn = Turn(state.params, state.aux, state.ema, batch, keys.per_example(state.key, BATCH), images)
+            return alternate.run_phase(system, phase, state, turn)
+
+        return jax.jit(run)
+
+    runs = {names: compiled(phase_of(system, *names)) for names in PHASES}
+    return lambda stage, name, images: runs[stage, name](state, batch, jnp.float32(images))
+
+
+@pytest.fixture(scope="module")
+def outputs(state, batch):
+    """What the networks say of the batch, from the modules alone, in NumPy."""
+    part, shape = 4, (16, 16, 3)  # a quarter of the batch is penalized
+    networks = {
+        "autoencoder": Autoencoder(shape, **CONFIG.autoencoder),
+        "patches": PatchDiscriminator(**CONFIG.patches),
+        "text": TextEncoder(CONFIG.data.vocabulary, **CONFIG.text),
+        "generator": LatentGenerator(CONFIG.autoencoder.latent, **CONFIG.generator),
+        "posterior": NoisePosterior(CONFIG.latents.noise, **CONFIG.posterior),
+        "discriminator": LatentDiscriminator(**CONFIG.discriminator),
+    }
+
+    @jax.jit
+    def compute(params, aux, batch, key):
+        net = lambda name, *x, **options: networks[name].apply({"params": params[name]}, *x, **options)
+        example_keys, out = keys.per_example(key, BATCH), {}
+        draw = lambda use, size: keys.normal(keys.named(example_keys, use), (size,))
+
+        images = mirror(batch["image"], keys.named(example_keys, "mirror"))
+        images = cut_mix(images, keys.named(example_keys, "cut mix"), 0.5)
+        mean, log_variance = net("autoencoder", images, method="encode")
+        made = net("autoencoder", mean + jnp.exp(log_variance / 2) * draw("posterior", 24), method="decode")
+        slope = jax.vmap(jax.grad(lambda x: net("patches", x[None]).sum()))(images)
+        out |= {"images": images, "mean": mean, "log_variance": log_variance, "made": made, "patch_slope": slope,
+                "patch_real": net("patches", images), "patch_made": net("patches", made)}
+
+        latent = aux["latent"]
+        real = (net("autoencoder", batch["image"], method="encode")[0] - latent["mean"][None]) / latent["scale"][None]
+        caption = net("text", batch["tokens"], batch["mask"])[1]
+        fake = net("generator", draw("noise", 8), caption)
+        out["real"], out["real_embedding"], out["text_embedding"] = net("discriminator", real, caption)
+        out["fake"], out["fake_embedding"], _ = net("discriminator", fake, caption)
+        out["crossed"] = net("discriminator", *(jnp.repeat(real, BATCH, 0), jnp.tile(caption, (BATCH, 1))))[0]
+        judge = lambda z, t: net("discriminator", z[None], t[None])[0][0]
+        slope = jax.vmap(jax.grad(judge))
+        out["real_slope"], out["fake_slope"] = (slope(z[:part], caption[:part]) for z in (real, fake))
+        out["noise_mean"], out["noise_log_variance"] = net("posterior", real, caption)
+        noise = out["noise_mean"] + jnp.exp(out["noise_log_variance"] / 2) * draw("noise posterior", 8)
+        return out | {"miss": (net("generator", noise, caption) - real) * latent["scale"][None]}
+
+    return jax.tree.map(lambda x: np.asarray(x, np.float64), compute(state.params, state.aux, batch, state.key))
+
+
+def softplus(x):
+    return np.logaddexp(0, x).mean()
+
+
+def kl(mean, log_variance):
+    return (mean**2 + np.exp(log_variance) - 1 - log_variance).sum(-1).mean() / 2
+
+
+def info_nce(images, texts, right):
+    """Both directions at temperature 0.1, other right pairs left out, by loops."""
+    unit = lambda x: x / np.linalg.norm(x, axis=1, keepdims=True)
+    similarity, losses = np.exp(unit(images) @ unit(texts).T / 0.1), []
+    for i in range(BATCH):
+        texts_of_i = [j for j in range(BATCH) if j == i or not right[i, j]]
+        images_of_i = [j for j in range(BATCH) if j == i or not right[j, i]]
+        losses.append(-np.log(similarity[i, i] / similarity[i, texts_of_i].sum()))
+        losses.append(-np.log(similarity[i, i] / similarity[images_of_i, i].sum()))
+    return np.mean(losses)
+
+
+def right_pairs(batch):
+    """Whether caption j is among the captions of picture i, by sets."""
+    sets = [set(np.asarray(row)) - {0} for row in batch["captions"]]
+    return np.array([[int(caption) in mine for caption in batch["caption"]] for mine in sets])
+
+
+@pytest.mark.parametrize("images", [0, CONFIG.losses.patch_start])
+def test_autoencoder_loss(play, outputs, images):
+    _, terms = play("autoencoder", "autoencoder", images)
+    error = np.clip(outputs["made"], -1, 1) - outputs["images"]
+    assert np.abs(outputs["made"]).max() > 1  # clipping is at work
+    divergence = kl(outputs["mean"], outputs["log_variance"])
+    loss = (error**2).mean() + 0.1 * np.abs(error).mean() + 3e-6 * divergence
+    patch = softplus(-outputs["patch_made"])
+    np.testing.assert_allclose(terms["mean_square"], (error**2).mean(), rtol=1e-5)
+    np.testing.assert_allclose(terms["kl"], divergence, rtol=1e-5)
+    np.testing.assert_allclose(terms["patch"], patch, rtol=1e-5)
+    np.testing.assert_allclose(terms["loss"], loss + (0.1 * patch if images else 0), rtol=1e-5)
+
+
+def test_patches_loss(play, outputs):
+    _, terms = play("autoencoder", "patches", 0)
+    r1 = (outputs["patch_slope"] ** 2).sum((1, 2, 3)).mean()
+    np.testing.assert_allclose(terms["r1"], r1, rtol=1e-4)
+    loss = softplus(-outputs["patch_real"]) + softplus(outputs["patch_made"]) + r1 / 2
+    np.testing.assert_allclose(terms["loss"], loss, rtol=1e-5)
+
+
+def test_discriminator_loss(play, outputs, batch):
+    _, terms = play("gan", "discriminator", 256)
+    right = right_pairs(batch)
+    assert BATCH < right.sum() < BATCH**2
+    crossed = outputs["crossed"].reshape(BATCH, BATCH)  # picture, caption
+    wrong = [next(j % BATCH for j in range(i + 1, i + BATCH) if not right[i, j % BATCH]) for i in range(BATCH)]
+    expected = {
+        "gan": softplus(outputs["fake"] - outputs["real"]),
+        "contrastive": info_nce(outputs["real_embedding"], outputs["text_embedding"], right),
+        "r1": (outputs["real_slope"] ** 2).sum(-1).mean(),
+        "r2": (outputs["fake_slope"] ** 2).sum(-1).mean(),
+        "gap": (outputs["real"] - outputs["fake"]).mean(),
+        "matching": softplus(crossed[np.arange(BATCH), wrong] - outputs["real"]),
+    }
+    for name, value in expected.items():
+        np.testing.assert_allclose(terms[name], value, rtol=1e-4, atol=1e-6, err_msg=name)
+    loss = expected["gan"] + expected["contrastive"] + expected["r1"] + expected["r2"] + 0.5 * expected["matching"]
+    np.testing.assert_allclose(terms["loss"], loss, rtol=1e-5)
+
+
+def test_generator_loss(play, outputs, batch, state):
+    _, terms = play("gan", "generator", 256)
+    right = right_pairs(batch)
+    assert np.any(right != right.T)
+    expected = {
+        "gan": softplus(outputs["real"] - outputs["fake"]),
+        "contrastive": info_nce(outputs["fake_embedding"], outputs["text_embedding"], right | right.T),
+        "reconstruction": (outputs["miss"] ** 2).sum(-1).mean() / float(state.aux["latent"]["energy"]),
+        "noise_kl": kl(outputs["noise_mean"], outputs["noise_log_variance"]),
+    }
+    for name, value in expected.items():
+        np.testing.assert_allclose(terms[name], value, rtol=1e-4, err_msg=name)
+    weights = {"gan": 1, "contrastive": 1} | {name: CONFIG.losses[name] for name in ("reconstruction", "noise_kl")}
+    np.testing.assert_allclose(terms["loss"], sum(weights[name] * expected[name] for name in expected), rtol=1e-5)
+
+
+@pytest.mark.parametrize("progress, gamma", [(0, 2.0), (0.35, 0.6**0.5), (0.7, 0.3), (1, 0.3)])
+def test_gamma_falls_geometrically_over_seventy_percent_of_the_stage(play, progress, gamma):
+    _, terms = play("gan", "discriminator", 256 + 512 * progress)
+    rest = terms["loss"] - terms["gan"] - terms["contrastive"] - 0.5 * terms["matching"]
+    np.testing.assert_allclose(2 * rest / (terms["r1"] + terms["r2"]), gamma, rtol=1e-3)
+
+
+@pytest.mark.parametrize("stage, name", PHASES)
+def test_a_phase_leaves_what_it_does_not_train_or_write_bit_identical(play, system, state, stage, name):
+    after, _ = play(stage, name, 300)
+    changed = lambda a, b: {path for path in flat(a) if not np.array_equal(flat(a)[path], flat(b)[path])}
+    assert {path.split("/")[0] for path in changed(state.params, after.params)} == OWNED[name]
+    phase = phase_of(system, stage, name)
+    assert {path.split("/")[0] for path in flat(state.params) if phase.trains(path)} == OWNED[name] and not phase.writes
+    assert not changed(state.aux, after.aux) and not changed(state.ema, after.ema)
+    assert state.opt_state.keys() == after.opt_state.keys() == OWNED.keys()
+    touched = {player for player, before in state.opt_state.items() if not all(
+        np.array_equal(a, b) for a, b in zip(*map(jax.tree.leaves, (before, after.opt_state[player])), strict=True))}
+    assert touched == {name}
+    assert int(after.step) == int(state.step) and after.images.tolist() == state.images.tolist()
+    assert jax.random.key_data(after.key).tolist() == jax.random.key_data(state.key).tolist()
+
+
+def test_entering_the_gan_stage_normalizes_latents_and_takes_averaged_weights(system, state, sample):
+    entered = jax.jit(system.stages[1].enter)(state, sample)
+    jax.tree.map(np.testing.assert_array_equal, entered.params["autoencoder"], state.ema["params"]["autoencoder"])
+    others = lambda params: {player: weights for player, weights in params.items() if player != "autoencoder"}
+    jax.tree.map(np.testing.assert_array_equal, others(entered.params), others(state.params))
+    jax.tree.map(np.testing.assert_array_equal, (entered.ema, entered.opt_state), (state.ema, state.opt_state))
+    model = Autoencoder((16, 16, 3), **CONFIG.autoencoder)
+    encode = jax.jit(lambda params, x: model.apply({"params": params}, x, method="encode")[0])
+    z = np.asarray(encode(entered.params["autoencoder"], sample["image"]), np.float64)
+    latent = jax.tree.map(np.asarray, entered.aux["latent"])
+    normal = (z - latent["mean"]) / latent["scale"]
+    np.testing.assert_allclose(normal.mean(0), 0, atol=1e-4)
+    np.testing.assert_allclose((normal**2).mean(), 1, rtol=1e-4)
+    np.testing.assert_allclose(latent["energy"], z.var(0).sum(), rtol=1e-4)
+    # whitening = ½: a dimension's spread after it is the root of the spread before it.
+    ratio = normal.std(0) / np.sqrt(z.std(0))
+    np.testing.assert_allclose(ratio, ratio.mean(), rtol=1e-3)
+
+
+def test_entering_the_autoencoder_stage_sets_weights_and_their_average_alike(system, state, sample):
+    entered = jax.jit(system.stages[0].enter)(state, sample)
+    jax.tree.map(np.testing.assert_array_equal, entered.params["autoencoder"], entered.ema["params"]["autoencoder"])
+    assert not np.array_equal(entered.params["autoencoder"]["linear_encoder"]["kernel"],
+                              state.params["autoencoder"]["linear_encoder"]["kernel"])
+
+
+def test_generate_is_deterministic_in_range_and_truncation_0_silences_noise(system, state, batch):
+    text = {name: batch[name] for name in ("tokens", "mask")}
+    generate = jax.jit(system.generate)
+    draw = lambda seed, truncation: generate(
+        state.params, state.aux, text, jax.random.split(jax.random.key(seed), BATCH), jnp.float32(truncation))
+    pictures = draw(0, 1)
+    assert pictures.shape == (BATCH, *system.image_shape) == (BATCH, 16, 16, 3) and pictures.dtype == jnp.float32
+    assert pictures.min() >= -1 and pictures.max() <= 1 and jnp.ptp(pictures) > 0.1
+    np.testing.assert_array_equal(pictures, draw(0, 1))
+    assert jnp.abs(pictures - draw(1, 1)).max() > 1e-3
+    np.testing.assert_array_equal(draw(0, 0), draw(1, 0))
+    assert jnp.ptp(draw(0, 0), axis=0).max() > 1e-3  # captions still speak
+
+
+@pytest.mark.parametrize("override, message", [
+    ("data.resolution=30", r"data\.resolution = 30.*multiple of 8"),
+    ("data.resolution=0", r"data\.resolution = 0.*multiple of 8"),
+    ("dtype=float16", r"dtype = 'float16'.*float32, bfloat16"),
+    ("losses.adversarial=lsgan", "adversarial.*'lsgan'.*relativistic"),
+    ("system=latent_gun", "system = 'latent_gun'.*latent_gan"),
+    ("optimizers.generator.name=lion", "optimizer.*'lion'.*adam"),
+    ("optimizers.generator.decay=linear", "optimizer decay.*'linear'.*cosine"),
+])
+def test_impossible_values_are_refused_by_name(override, message):
+    with pytest.raises(UserError, match=message):
+        synthetic.system(override)
+
+
+@pytest.mark.parametrize("section", ["losses", "latents", "text", "autoencoder", "generator", "discriminator",
+                                     "posterior", "patches", "stages"])
+def test_unknown_keys_are_refused_by_name(section):
+    config = synthetic.config().copy_and_resolve_references()
+    with config.unlocked():
+        config[section].colour = 1
+    with pytest.raises(UserError, match=rf"unknown key {section}\.colour; accepted here: \w+"):
+        systems.build(config, None)
+
+
+def test_a_bfloat16_step_reports_finite_float32_and_keeps_a_float32_state(state):
+    system = synthetic.system("dtype=bfloat16")
+    step = jax.jit(lambda state, batch: alternate.step(system, system.stages[1], 0, state, batch))
+    traced = step.trace(state, jax.tree.map(jnp.asarray, synthetic.examples(0, BATCH)))
+    assert "bf16" in str(traced.jaxpr)
+    after, metrics = step(state, jax.tree.map(jnp.asarray, synthetic.examples(0, BATCH)))
+    assert {"discriminator/loss", "generator/loss"} < set(metrics)
+    for name, value in metrics.items():
+        assert value.dtype == jnp.float32 and np.isfinite(value), name
+    for before, now in zip(jax.tree.leaves(state), jax.tree.leaves(after), strict=True):
+        assert before.dtype == now.dtype and before.dtype != jnp.bfloat16
+
+
+@pytest.mark.parametrize("name", ["patches", "autoencoder"])
+def test_bfloat16_losses_of_the_autoencoder_stage_are_finite_float32(state, batch, name, play):
+    phase = phase_of(synthetic.system("dtype=bfloat16"), "autoencoder", name)
+    turn = lambda state, batch: Turn(
+        state.params, state.aux, state.ema, batch, keys.per_example(state.key, BATCH), jnp.float32(256))
+    loss, (_, terms) = jax.jit(lambda state, batch: phase.loss(turn(state, batch)))(state, batch)
+    assert {x.dtype for x in (loss, *terms.values())} == {jnp.dtype("float32")}
+    np.testing.assert_allclose(loss, play("autoencoder", name, 256)[1]["loss"], rtol=0.02)
