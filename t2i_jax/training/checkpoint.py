@@ -44,7 +44,7 @@ class Checkpoints:
 
     def __init__(self, workdir: Path, keep: int = 2, keep_every: int = 0):
         """Keep the newest `keep`, and for ever those at multiples of `keep_every` images (0: none)."""
-        self.directory = workdir / "checkpoints"
+        self.directory = workdir.absolute() / "checkpoints"  # Orbax takes no relative paths
         self._keep, self._keep_every = keep, keep_every
         self._writer: threading.Thread | None = None
         self._failure: BaseException | None = None
@@ -183,7 +183,7 @@ def load_state(path: Path, abstract: Any) -> Any:
     Raises UserError where the arrays do not fit.
     """
     try:
-        return ocp.load(path / "state", abstract)
+        return ocp.load(path.absolute() / "state", abstract)
     except (ValueError, KeyError) as error:
         raise UserError(f"checkpoint {path} does not fit the model its config describes: {error}") from error
 

@@ -84,6 +84,14 @@ def test_sigterm_saves_and_says_so(whole, tmp_path):
     assert_same_end(whole, tmp_path)
 
 
+def test_a_relative_work_directory_is_as_good(whole, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    stop = lambda index: os.kill(os.getpid(), signal.SIGTERM) if index == 384 else None
+    assert not train(Path("run"), data=toy.data(pause=stop)).finished
+    assert train(Path("run")).finished
+    assert_same_end(whole, tmp_path / "run")
+
+
 def test_a_finished_run_does_nothing_more(whole, tmp_path):
     shutil.copytree(whole, tmp_path / "copy")
     result = train(tmp_path / "copy")
