@@ -7,12 +7,12 @@ import numpy as np
 from t2i_jax import config as configs
 from t2i_jax import systems
 
-CONFIG = Path(__file__).parents[2] / "configs" / "latent_gan.py"
+CONFIG = Path(__file__).parents[2] / "configs" / "quickstart.py"
 WORDS = 12
 
 
 def config(*overrides):
-    """`configs/latent_gan.py:tiny` with `key=value` overrides."""
+    """`configs/quickstart.py:tiny` with `key=value` overrides."""
     return configs.load(f"{CONFIG}:tiny", [f"--config.{override}" for override in overrides])
 
 
