@@ -3,7 +3,8 @@
     t2i train --config configs/quickstart.py --workdir runs/quickstart
     t2i train --config configs/quickstart.py:tiny --workdir runs/tiny     # every part as small as it works: the tests
 
-@COST@
+102,400 images of autoencoder and 320,000 of GAN in 12.0 minutes at 588 images/s, 3.1 GiB at most, on two shared cores of an
+AMD EPYC, compilation included (the autoencoder alone runs at about 1,900 images/s, the GAN at 500 to 740).
 
 What was tried, one seed each, on two shared cores. PSNR in dB and speckle (rms grey levels where the real picture is
 flat) of the autoencoder; R = R-precision (top 1 of 100) by a small contrastive evaluator trained on training pictures,
