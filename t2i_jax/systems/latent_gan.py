@@ -30,10 +30,9 @@ from t2i_jax.models.text import TextEncoder
 from t2i_jax.objectives import adversarial, alignment, penalty, variational
 from t2i_jax.objectives.augment import cut_mix, mirror
 from t2i_jax.objectives.precision import at_least_float32
+from t2i_jax.objectives.reconstruction import smooth_absolute
 from t2i_jax.paths import below
 from t2i_jax.systems import Phase, Stage, System, Turn
-
-GREY_LEVEL = 1 / 127.5  # of 8-bit pixels in [-1, 1]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -149,9 +148,7 @@ def build(config: ConfigDict, tokenizer) -> System:
         made, mean, log_variance = reconstruct(turn, images)
         # Clipped in value but not in gradient: nothing is to be learnt outside the range of a picture.
         error = made + jax.lax.stop_gradient(jnp.clip(made, -1, 1) - made) - images
-        # Smooth within a grey level (Charbonnier): the sign of a rounding error, the same in every white pixel, would
-        # push the whole picture.
-        square, absolute = jnp.mean(error**2), jnp.mean(jnp.sqrt(error**2 + GREY_LEVEL**2) - GREY_LEVEL)
+        square, absolute = jnp.mean(error**2), smooth_absolute(error)
         kl = jnp.mean(variational.kl_standard_normal(mean, log_variance))
         loss = square + losses.l1 * absolute + losses.kl * kl
         terms = {"mean_square": square, "kl": kl}

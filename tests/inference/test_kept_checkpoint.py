@@ -25,8 +25,11 @@ def test_it_loads_and_draws_what_it_drew():
 @pytest.mark.parametrize("damage", ["flip", "truncate", "remove"])
 def test_damage_is_refused_by_name(damage, tmp_path):
     shutil.copytree(KEPT, tmp_path / "copy")
-    for file in [file for file in sorted((tmp_path / "copy").rglob("*")) if file.is_file() and file.name != "COMMITTED"]:
+    written = [file for file in sorted((tmp_path / "copy").rglob("*")) if file.is_file() and file.name != "COMMITTED"]
+    for file in written:
         content = file.read_bytes()
+        if not content and damage != "remove":
+            continue  # Orbax's empty marks have no bit to flip
         match damage:
             case "flip":
                 file.write_bytes(content[:-1] + bytes([content[-1] ^ 1]))
