@@ -10,6 +10,10 @@ from jax import Array
 from t2i_jax.errors import UserError
 
 
+FIELDS = ("name", "learning_rate", "b1", "b2", "eps", "weight_decay", "clip", "warmup_images", "decay", "decay_start",
+          "decay_end", "final")
+
+
 def build(config: Mapping, begin: float = 0) -> optax.GradientTransformationExtraArgs:
     """The optimizer a config describes; its `update(gradients, state, params, images=...)` takes the images seen.
 
@@ -26,9 +30,13 @@ def build(config: Mapping, begin: float = 0) -> optax.GradientTransformationExtr
         decay: "constant" or "cosine", from decay_start to decay_end images
         final: the learning rate after the decay, as a fraction of learning_rate
 
-    Raises UserError for an unknown name or decay, for a decay that ends before it starts, and for weight_decay without
-    "adamw".
+    Raises UserError for an unknown or missing field, an unknown name or decay, a decay that ends before it starts, and for
+    weight_decay without "adamw".
     """
+    unknown, missing = {*config} - {*FIELDS, "b2_final"}, {*FIELDS} - {*config}
+    if unknown or missing:
+        what = f"unknown: {', '.join(sorted(unknown))}" if unknown else f"missing: {', '.join(sorted(missing))}"
+        raise UserError(f"optimizer fields {what}; it takes {', '.join(FIELDS)} and, if wanted, b2_final")
     if config["weight_decay"] and config["name"] != "adamw":
         raise UserError(f"optimizer weight_decay works with 'adamw' only, not {config['name']!r}; set it to 0")
     schedule(config, 0.0)  # a wrong schedule should be found when it is built

@@ -34,6 +34,7 @@ def train(config, workdir, *more):
     (lambda tmp: train(TINY, tmp / "w", "--config.scan_length=5"), "stage 'autoencoder' has 256 images; accepted: a multiple"),
     (lambda tmp: train(TINY, tmp / "w", "--config.data.resolution=30"), "data.resolution = 30 is impossible"),
     (lambda tmp: train(TINY, tmp / "w", "--config.losses.adversarial=hing"), "'hing' is unknown; use one of: minimax"),
+    (lambda tmp: train(TINY, tmp / "w", "--config.text.heads=3"), "text.heads = 3 is impossible; accepted: a divisor"),
     (lambda tmp: train(TINY, tmp / "w", "--config.fsdp=3"), "fsdp = 3 is impossible"),
     (lambda tmp: train(TINY, tmp / "w", "--config.system=gan"), "system = 'gan' is unknown; accepted: latent_gan"),
     (lambda tmp: train(TINY, tmp / "w", "--config.optimizers.generator.name=lion"), "'lion' is unknown"),

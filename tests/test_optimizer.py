@@ -113,3 +113,10 @@ def test_mistakes_are_named_when_it_is_built(changes, message):
 def test_an_average_halves_in_its_half_life_whatever_the_batch():
     for batch in (1, 50, 1000):
         np.testing.assert_allclose(optimizer.ema_decay(1000, batch) ** (1000 / batch), 0.5, rtol=1e-9)
+
+
+def test_fields_that_are_unknown_or_missing_are_named():
+    with pytest.raises(UserError, match="unknown: learning_rte; it takes name, learning_rate"):
+        optimizer.build(config(learning_rte=1.0))
+    with pytest.raises(UserError, match="missing: clip"):
+        optimizer.build({name: value for name, value in config().items() if name != "clip"})

@@ -89,6 +89,7 @@ def build(config: ConfigDict, tokenizer) -> System:
     lengths = configs.section(config, "stages", Lengths)
     latents = configs.section(config, "latents", Latents)
     text = configs.section(config, "text", TextEncoder, vocabulary=data.vocabulary, **precision)
+    configs.require(text.width % text.heads == 0, "text.heads", text.heads, f"a divisor of text.width = {text.width}")
     autoencoder = configs.section(config, "autoencoder", Autoencoder, image_shape=shape, **precision)
     generator = configs.section(config, "generator", LatentGenerator, latent=autoencoder.latent, **precision)
     discriminator = configs.section(config, "discriminator", LatentDiscriminator, **precision)
