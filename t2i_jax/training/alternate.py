@@ -16,6 +16,7 @@ from t2i_jax import keys
 from t2i_jax.distributed import sharding
 from t2i_jax.errors import UserError
 from t2i_jax.objectives.precision import at_least_float32
+from t2i_jax.optimizer import ema_decay
 from t2i_jax.paths import flat, merge, nested, select
 from t2i_jax.systems import Phase, Stage, System, Turn
 from t2i_jax.training.state import State, averaged, count_images
@@ -171,7 +172,7 @@ def average(system: System, stage: Stage, state: State, size: int) -> dict:
     def toward(mean: dict, value: dict, moving: Callable[[str], bool]) -> dict:
         value = flat(value)
         return nested({
-            path: old + (1 - 0.5 ** (size / averaged(system.ema, path))) * (value[path] - old) if moving(path) else old
+            path: old + (1 - ema_decay(averaged(system.ema, path), size)) * (value[path] - old) if moving(path) else old
             for path, old in flat(mean).items()
         })
 

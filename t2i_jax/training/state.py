@@ -33,12 +33,6 @@ def count_images(images: Array, more: int) -> Array:
     return jnp.stack([images[0] + (low < images[1]).astype(jnp.uint32), low])
 
 
-def images_seen(state: State) -> int:
-    """The image count as a Python integer (fetches it)."""
-    high, low = jax.device_get(state.images)
-    return int(high) << 32 | int(low)
-
-
 def averaged(ema: Mapping[str, float], path: str) -> float | None:
     """The half-life in images of the average kept of `path`, or None."""
     return next((half_life for prefix, half_life in ema.items() if below(prefix)(path)), None)
