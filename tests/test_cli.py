@@ -46,6 +46,7 @@ def train(config, workdir, *more):
     (lambda tmp: train(FOLDER, tmp / "w", f"--config.data.path={tmp / 'empty'}"), "empty"),
     (lambda tmp: train(FOLDER, tmp / "w", f"--config.data.path={tmp / 'bare'}"), "caption"),
     (lambda tmp: ["sample", "--workdir", tmp / "no", "--prompt", "x", "--out", tmp / "o.png"], "does not exist"),
+    (lambda tmp: ["sample", "--workdir", tmp / "no", "--prompt", "x", "--out", tmp / "new" / "o.png"], "does not exist"),
     (lambda tmp: ["sample", "--workdir", tmp / "empty", "--prompt", "x", "--out", tmp / "o.png"], "no checkpoint yet"),
     (lambda tmp: ["sample", "--workdir", tmp, "--prompt", " ", "--out", tmp / "o.png"], "prompt: it is empty"),
     (lambda tmp: ["sample", "--workdir", tmp, "--out", tmp / "o.png"], "prompt: none given"),

@@ -7,6 +7,7 @@ from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 
 from t2i_jax import __version__
+from t2i_jax.commands.writable import check_writable
 from t2i_jax.errors import UserError
 
 
@@ -38,7 +39,7 @@ def command(prompts, prompt_file, workdir, num, seed, truncation, weights, grid,
         raise UserError("prompt: it is empty; describe a picture, for example --prompt 'a red heart'")
     if out.suffix.lower() != ".png":
         raise UserError(f"--out: {out} is not a .png file")
-    check_writable(out)
+    check_writable(out.parent, "--out")
     model = load(workdir, weights)
     drawn = [(prompt, model(prompt, num, seed, truncation)) for prompt in prompts]
     about = {"seed": str(seed), "truncation": str(truncation), "model": model.name, "weights": weights,
@@ -46,8 +47,8 @@ def command(prompts, prompt_file, workdir, num, seed, truncation, weights, grid,
     several = len(prompts) * num > 1
     if several if grid is None else grid:
         if len(prompts) == 1:
-            columns = [("", [picture]) for picture in drawn[0][1]]
-            columns[0] = (prompts[0], columns[0][1])
+            first, *others = drawn[0][1]
+            columns = [(prompts[0], [first]), *(("", [picture]) for picture in others)]
             page = draw_grid(columns, per_row=max(1, round(num**0.5)))
         else:
             page = draw_grid(drawn)
@@ -69,20 +70,10 @@ def _read_prompts(path: Path) -> list[str]:
     return [line for line in lines if line.strip()]
 
 
-def check_writable(path: Path) -> None:
-    """Raise UserError where a file at `path` cannot be made; makes its directory."""
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        probe = path.with_name(f".{path.name}.partial")
-        probe.touch()
-        probe.unlink()
-    except OSError as error:
-        raise UserError(f"--out: cannot write {path}: {error.strerror or error}") from error
-
-
 def write_png(picture: Image.Image, path: Path, about: dict[str, str]) -> None:
     """Save with `about` as PNG text: prompt, seed, model and version travel with the picture."""
     info = PngInfo()
     for name, value in about.items():
         info.add_itxt(name, value)
+    path.parent.mkdir(parents=True, exist_ok=True)
     picture.save(path, pnginfo=info)

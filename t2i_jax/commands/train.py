@@ -1,6 +1,5 @@
 """`t2i train`: config -> data -> system -> training, in one workdir; the same command again goes on."""
 
-import os
 import sys
 from pathlib import Path
 
@@ -8,6 +7,7 @@ import click
 from ml_collections import ConfigDict
 
 from t2i_jax import config as configs
+from t2i_jax.commands.writable import check_writable
 from t2i_jax.errors import UserError
 
 SAVED = 75  # exit code: saved, may be restarted
@@ -53,7 +53,7 @@ def run(config: ConfigDict, workdir: Path, init_from: Path | None) -> int:
     from t2i_jax.training.resume import reconcile, warm_start
 
     check(config)
-    check_workdir(workdir)
+    check_writable(workdir, "workdir")
     previous = newest_good(workdir)
     amendments = reconcile(previous[1], config) if previous else []
     mesh = make_mesh(config.fsdp)
@@ -86,13 +86,6 @@ def run(config: ConfigDict, workdir: Path, init_from: Path | None) -> int:
         print(f"t2i: saved at {result.images:,} images; run the same command again to go on", file=sys.stderr)
         return SAVED
     return 0
-
-
-def check_workdir(workdir: Path) -> None:
-    """Raise UserError where nothing could be written to `workdir`; writes nothing."""
-    existing = next(path for path in (workdir.absolute(), *workdir.absolute().parents) if path.exists())
-    if not existing.is_dir() or not os.access(existing, os.W_OK):
-        raise UserError(f"workdir: cannot write {workdir}: {existing} is not a directory that may be written to")
 
 
 def check(config: ConfigDict) -> None:
