@@ -13,6 +13,7 @@ from t2i_jax.errors import UserError
 COMMANDS = {
     "train": "Train a model from a config, or go on with a run.",
     "sample": "Draw pictures from prompts.",
+    "evaluate": "Judge a model: figures, pictures, comparisons.",
     "data": "Prepare and inspect data sets.",
 }
 

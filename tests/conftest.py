@@ -4,7 +4,6 @@ import atexit
 import os
 import shutil
 import tempfile
-from pathlib import Path
 
 os.environ.setdefault("JAX_PLATFORMS", "cpu")
 if "JAX_COMPILATION_CACHE_DIR" not in os.environ:
@@ -14,10 +13,10 @@ if "JAX_COMPILATION_CACHE_DIR" not in os.environ:
 
 import jax
 import pytest
+from running import CONFIGS, evaluate
 
 jax.config.update("jax_numpy_rank_promotion", "raise")
 
-CONFIGS = Path(__file__).parents[1] / "configs"
 
 
 @pytest.fixture(scope="session")
@@ -30,3 +29,23 @@ def tiny_run(tmp_path_factory):
         main(["train", "--config", f"{CONFIGS / 'quickstart.py'}:tiny", "--workdir", str(workdir)])
     assert end.value.code == 0
     return workdir
+
+
+@pytest.fixture(scope="session")
+def tiny_evaluator(tmp_path_factory):
+    """A work directory in which `t2i train --config configs/evaluator.py:tiny` ran to its end; not to be changed."""
+    from t2i_jax.cli import main
+
+    workdir = tmp_path_factory.mktemp("runs") / "evaluator"
+    with pytest.raises(SystemExit) as end:
+        main(["train", "--config", f"{CONFIGS / 'evaluator.py'}:tiny", "--workdir", str(workdir)])
+    assert end.value.code == 0
+    return workdir
+
+
+@pytest.fixture(scope="session")
+def tiny_card(tiny_run, tiny_evaluator, tmp_path_factory):
+    """The directory of the card of `tiny_run`, 24 pictures of each group; not to be changed."""
+    out = tmp_path_factory.mktemp("cards") / "tiny"
+    assert evaluate("--workdir", tiny_run, "--evaluator", tiny_evaluator, "--num", 24, "--out", out) == 0
+    return out

@@ -4,7 +4,7 @@ import subprocess
 import sys
 
 import pytest
-from conftest import CONFIGS
+from running import CONFIGS
 
 from t2i_jax.cli import main
 
@@ -36,7 +36,7 @@ def train(config, workdir, *more):
     (lambda tmp: train(TINY, tmp / "w", "--config.losses.adversarial=hing"), "'hing' is unknown; use one of: minimax"),
     (lambda tmp: train(TINY, tmp / "w", "--config.text.heads=3"), "text.heads = 3 is impossible; accepted: a divisor"),
     (lambda tmp: train(TINY, tmp / "w", "--config.fsdp=3"), "fsdp = 3 is impossible"),
-    (lambda tmp: train(TINY, tmp / "w", "--config.system=gan"), "system = 'gan' is unknown; accepted: latent_gan"),
+    (lambda tmp: train(TINY, tmp / "w", "--config.system=gan"), "system = 'gan' is unknown; accepted: contrastive, latent_gan"),
     (lambda tmp: train(TINY, tmp / "w", "--config.optimizers.generator.name=lion"), "'lion' is unknown"),
     (lambda tmp: train(TINY, tmp / "w", "--config.data.source=web"), "unknown data source 'web'"),
     (lambda tmp: train(TINY, tmp / "file" / "w"), "file"),

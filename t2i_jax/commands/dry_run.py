@@ -56,5 +56,5 @@ def batch_shapes(config: ConfigDict) -> dict:
         "caption": ((), jnp.uint32),
         "captions": ((CAPTIONS,), jnp.uint32),
         "index": ((), jnp.uint32),
-    }
+    } | ({"noise": ((options.noise,), jnp.float32)} if options.noise else {})
     return {name: jax.ShapeDtypeStruct((config.batch_size, *shape), dtype) for name, (shape, dtype) in shapes.items()}

@@ -17,15 +17,20 @@ COLUMNS = 16
 
 
 class Progress:
-    """Draws, for the same captions of every split each time, real above generated into `workdir`/samples."""
+    """Draws, for the same captions of every split each time, real above generated into `workdir`/samples.
+
+    Nothing where the system draws nothing."""
 
     def __init__(self, system: System, data: TrainingData, workdir: Path):
         self._directory = workdir / "samples"
-        self._columns = {split: _columns(data, split) for split in ("train", *data.heldout)}
-        self._model = TextToImage(system, {}, {}, workdir.name)
+        self._model = TextToImage(system, {}, {}, workdir.name) if system.generate else None
+        splits = ("train", *data.heldout) if self._model else ()
+        self._columns = {split: _columns(data, split) for split in splits}
 
     def draw(self, state: State, images: int, log: MetricsLog) -> None:
         """Write samples/SPLIT-IMAGES.png with averaged weights, and show them in TensorBoard."""
+        if self._model is None:
+            return
         self._model.params, self._model.aux = drawing_weights(state.params, state.aux, state.ema)
         self._directory.mkdir(parents=True, exist_ok=True)
         for split, columns in self._columns.items():

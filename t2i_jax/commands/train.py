@@ -44,17 +44,20 @@ def run(config: ConfigDict, workdir: Path, init_from: Path | None) -> int:
     import jax
 
     from t2i_jax import systems
+    from t2i_jax.commands.evaluate import hook
     from t2i_jax.commands.progress import Progress
     from t2i_jax.data.tokenizer import Tokenizer
     from t2i_jax.data.training import DataOptions, open_data
     from t2i_jax.distributed.mesh import make_mesh
     from t2i_jax.training import loop
     from t2i_jax.training.checkpoint import Run, newest_good
-    from t2i_jax.training.resume import reconcile, warm_start
+    from t2i_jax.training.resume import reconcile, warm_start, with_rollbacks
+    from t2i_jax.training.rollback import roll_back
 
     check(config)
     check_writable(workdir, "workdir")
     previous = newest_good(workdir)
+    config = with_rollbacks(previous[1], config) if previous else config
     amendments = reconcile(previous[1], config) if previous else []
     mesh = make_mesh(config.fsdp)
     weights = warm_start(init_from) if init_from and not previous else lambda state: state
@@ -62,26 +65,44 @@ def run(config: ConfigDict, workdir: Path, init_from: Path | None) -> int:
     data = open_data(configs.section(config, "data", DataOptions), workdir, tokenizer)
     if previous and previous[1].about["data"] != data.fingerprint:
         raise UserError(f"data: {workdir}/data is not what this run was trained on; restore it or use a new --workdir")
-    system = systems.build(config, data.tokenizer)
+    size = {"batch_size": config.batch_size, "scan_length": config.scan_length}
+    batches = lambda start: data.batches(start, seed=config.seed, **size)
+    options = configs.section(config, "run", loop.Options)
     about = {
         "name": workdir.name,
         "data": data.fingerprint,
         "licence": data.licence,
-        "amendments": amendments,
         "versions": {name: importlib.metadata.version(name) for name in ("t2i_jax", "jax", "flax", "orbax-checkpoint")},
     }
-    size = {"batch_size": config.batch_size, "scan_length": config.scan_length}
-    result = loop.train(
-        system,
-        loop.Data(lambda start: data.batches(start, seed=config.seed, **size), data.sample, **size),
-        Run(configs.to_json(config), data.tokenizer.to_json(), about),
-        workdir,
-        mesh,
-        jax.random.key(config.seed),
-        configs.section(config, "run", loop.Options),
-        weights,
-        Progress(system, data, workdir).draw,
-    )
+
+    evaluate = None
+    if options.evaluate_every:
+        evaluate = hook(Path(options.evaluator), systems.build(config, data.tokenizer), data)
+
+    def attempt() -> loop.Result:
+        system = systems.build(config, data.tokenizer)
+        return loop.train(
+            system,
+            loop.Data(batches, data.sample, **size),
+            Run(configs.to_json(config), data.tokenizer.to_json(), about | {"amendments": amendments}),
+            workdir,
+            mesh,
+            jax.random.key(config.seed),
+            options,
+            weights,
+            Progress(system, data, workdir).draw,
+            evaluate,
+        )
+
+    while True:
+        try:
+            result = attempt()
+            break
+        except loop.Diverged as error:
+            amended = roll_back(workdir, config, options, amendments, str(error))
+            if amended is None:
+                raise
+        config, amendments = amended  # outside the handler, whose error would keep the lost state in memory
     if not result.finished:
         print(f"t2i: saved at {result.images:,} images; run the same command again to go on", file=sys.stderr)
         return SAVED
@@ -104,7 +125,10 @@ def check(config: ConfigDict) -> None:
     configs.require(config.batch_size > 0 and config.batch_size % devices == 0, "batch_size", config.batch_size,
                     f"a multiple of the {devices} device(s)")
     configs.require(config.scan_length > 0, "scan_length", config.scan_length, "1 or more")
-    configs.section(config, "run", loop.Options)
+    options = configs.section(config, "run", loop.Options)
+    configs.require(not options.evaluate_every or Path(options.evaluator).is_dir() and options.evaluator != "",
+                    "run.evaluator", options.evaluator, "with run.evaluate_every, the work directory of a trained evaluator "
+                    "(t2i train --config configs/evaluator.py)")
     configs.section(config, "data", DataOptions)
     system = systems.build(config, None)
     jax.eval_shape(lambda key: create(system, key), jax.random.key(0))

@@ -24,11 +24,13 @@ def load(path: str | Path, weights: str = "ema") -> "TextToImage":
     """The model in a work directory (its newest whole checkpoint) or in one checkpoint directory.
 
     weights: "ema" for the averaged parameters, "raw" for the trained ones. Reads arrays and JSON, executes nothing.
-    Raises UserError where there is no checkpoint, it is damaged, or a newer version wrote it.
+    Raises UserError where there is no checkpoint, it is damaged, a newer version wrote it, or its system draws nothing.
     """
     if weights not in ("ema", "raw"):
         raise UserError(f"weights = {weights!r} is unknown; accepted: ema, raw")
     found = load_weights(Path(path), Tokenizer.from_json)
+    if found.system.generate is None:
+        raise UserError(f"{path} holds a system that draws nothing, made to evaluate pictures: give a run that draws")
     params, aux = found.params, found.aux
     if weights == "ema":
         params, aux = drawing_weights(params, aux, found.ema)

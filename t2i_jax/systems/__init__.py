@@ -50,6 +50,14 @@ class Stage(NamedTuple):
     # scale, copies averages; pure, its result saved right after
 
 
+class Codec(NamedTuple):
+    """Pictures as latents and back, where a system draws by way of latents."""
+
+    encode: Callable[[dict, dict, Array], Array]  # (params, aux, images [B, H, W, C]) -> latents [B, size], without noise
+    decode: Callable[[dict, dict, Array], Array]  # (params, aux, latents [B, size]) -> images [B, H, W, C] in [-1, 1]
+    size: int
+
+
 class System(NamedTuple):
     """The whole model as players, turns and a way to draw."""
 
@@ -58,8 +66,10 @@ class System(NamedTuple):
     optimizers: Mapping[str, optax.GradientTransformationExtraArgs]  # updates read `images`
     ema: Mapping[str, float]  # {path prefix: half-life in images}; matching aux entries are averaged with it
     encode: Callable[[list[str]], dict]  # captions -> host arrays [B, ...], the same as a batch's text entries
-    generate: Callable[..., Array]  # (params, aux, text arrays, keys [B], **options) -> images [B, H, W, C]
-    image_shape: tuple[int, int, int]  # H, W, C of what `generate` draws
+    generate: Callable[..., Array] | None  # (params, aux, text arrays, keys [B], **options) -> images [B, H, W, C];
+    # None: a system that draws nothing
+    image_shape: tuple[int, int, int]  # H, W, C of the pictures it draws or sees
+    codec: Codec | None = None  # what its reconstructions are judged by
 
 
 def names() -> list[str]:

@@ -2,16 +2,16 @@
 
     stage 1, autoencoder   E, D_ae minimise  |x - x̂|² + w₁ |x - x̂| + α KL(q(z|x) ‖ N(0, I)) + w_adv L_G(patches of x̂)
                            patches minimises L_D(x, x̂) + γ/2 R1                      (its gradient reaches the autoencoder late)
-    stage 2, gan           z = (E(x) - μ) / s on averaged autoencoder weights, which no longer move
-                           discriminator minimises L_D(z, G(n, t)) + w_match L_D(z, z beside a wrong caption)
+    then                   z = (E(x) - μ) / s on averaged autoencoder weights, which no longer move; n chose x among its caption's
+    stage 2, imitation     generator, text minimise  L_rec = |s (z - G(n, t))|² / E|s z|²
+    stage 3, gan           discriminator minimises L_D(z, G(n, t)) + w_match L_D(z, z beside a wrong caption)
                                                    + w_nce InfoNCE(z, t) + γ/2 (R1 + R2)
-                           generator     minimises L_G(G(n, t), z) + w_nce InfoNCE(G(n, t), t)
-                                                   + w_rec |s (z - G(n_z, t))|² / E|s z|² + w_kl KL(q(n_z|z, t) ‖ N(0, I))
+                           generator, text minimise L_G(G(n, t), z) + w_nce InfoNCE(G(n, t), t) + w_rec L_rec
     picture = D_ae(s G(n, t) + μ), one forward pass
 
-L_D, L_G: `losses.adversarial`, relativistic pairing by default (R3GAN, Huang et al. 2024). n_z ~ q(n|z, t) is noise read from
-the real example, as in a VAE-GAN (Larsen et al. 2016, eq. 6-8; conditional: CVAE-GAN, Bao et al. 2017): without it a short
-training learns to ignore its noise. The text encoder learns in the generator's turn; the discriminator reads it as it is.
+L_D, L_G: `losses.adversarial`, relativistic pairing by default (R3GAN, Huang et al. 2024). The noise n of an example stands for
+its picture (data/coupling.py): imitation teaches what a caption says and how noise decides what it leaves open, cheaply; the
+game then sharpens what squared errors blur. The text encoder learns in the generator's turn; the discriminator reads it as is.
 """
 
 import dataclasses
@@ -25,14 +25,14 @@ from t2i_jax import config as configs
 from t2i_jax import keys, optimizer
 from t2i_jax.models.autoencoders import Autoencoder, start_as_pca
 from t2i_jax.models.discriminators import LatentDiscriminator, PatchDiscriminator
-from t2i_jax.models.generators import LatentGenerator, NoisePosterior
+from t2i_jax.models.generators import LatentGenerator
 from t2i_jax.models.text import TextEncoder
-from t2i_jax.objectives import adversarial, alignment, penalty, variational
+from t2i_jax.objectives import adversarial, alignment, diagnostics, penalty, variational
 from t2i_jax.objectives.augment import cut_mix, mirror
 from t2i_jax.objectives.precision import at_least_float32
 from t2i_jax.objectives.reconstruction import smooth_absolute
 from t2i_jax.paths import below
-from t2i_jax.systems import Phase, Stage, System, Turn
+from t2i_jax.systems import Codec, Phase, Stage, System, Turn
 
 
 @dataclasses.dataclass(frozen=True)
@@ -46,8 +46,7 @@ class Losses:
     matching: float = 0.0  # real latents beside wrong captions, as fakes
     contrastive: float = 1.0  # InfoNCE, of both players
     temperature: float = 0.1
-    reconstruction: float = 10.0  # of latents from noise read off them, as a share of their variance
-    noise_kl: float = 0.05  # summed over the noise
+    imitation: float = 10.0  # of the latent that the noise stands for, squared error as a share of the latents' variance
     l1: float = 0.1  # of reconstructions, beside the mean square
     kl: float = 3e-6  # summed over the latent
     patch: float = 0.0  # adversarial weight of reconstructions; 0 = no patch discriminator's turn
@@ -62,6 +61,7 @@ class Lengths:
     """The config section `stages`, in images."""
 
     autoencoder: int
+    imitation: int
     gan: int
 
 
@@ -69,18 +69,18 @@ class Lengths:
 class Latents:
     """The config section `latents`."""
 
-    noise: int = 32  # dimensions of n
     whitening: float = 0.5  # 0: one scale for all dimensions, 1: each to unit variance
 
 
 def build(config: ConfigDict, tokenizer) -> System:
-    """The system of a config with sections data, text, autoencoder, generator, discriminator, patches, posterior, latents,
-    losses, stages, optimizers, ema. Raises UserError where a section does not fit.
+    """The system of a config with sections data, text, autoencoder, generator, discriminator, patches, latents, losses,
+   , stages, optimizers, ema. Raises UserError where a section does not fit.
     """
     data = config.data
     shape = (data.resolution, data.resolution, data.channels)
     configs.require(data.resolution % 8 == 0 and data.resolution >= 8, "data.resolution", data.resolution,
                     "a multiple of 8")
+    configs.require(data.noise > 0, "data.noise", data.noise, "1 or more dimensions")
     configs.require(config.dtype in ("float32", "bfloat16"), "dtype", config.dtype, "float32, bfloat16")
     precision = {"dtype": jnp.bfloat16 if config.dtype == "bfloat16" else None}
     losses = configs.section(config, "losses", Losses)
@@ -93,20 +93,18 @@ def build(config: ConfigDict, tokenizer) -> System:
     autoencoder = configs.section(config, "autoencoder", Autoencoder, image_shape=shape, **precision)
     generator = configs.section(config, "generator", LatentGenerator, latent=autoencoder.latent, **precision)
     discriminator = configs.section(config, "discriminator", LatentDiscriminator, **precision)
-    posterior = configs.section(config, "posterior", NoisePosterior, noise=latents.noise, **precision)
     patches = configs.section(config, "patches", PatchDiscriminator)
     game = adversarial.by_name(losses.adversarial)
 
     def init(key: Array) -> tuple[dict, dict]:
         image, latent = jnp.zeros((1, *shape)), jnp.zeros((1, autoencoder.latent))
         tokens = jnp.zeros((1, data.text_length), jnp.int32)
-        sentence, noise = jnp.zeros((1, text.width)), jnp.zeros((1, latents.noise))
+        sentence, noise = jnp.zeros((1, text.width)), jnp.zeros((1, data.noise))
         inputs = {
             "autoencoder": (autoencoder, (image,)),
             "patches": (patches, (image,)),
             "text": (text, (tokens, tokens == 0)),
             "generator": (generator, (noise, sentence)),
-            "posterior": (posterior, (latent, sentence)),
             "discriminator": (discriminator, (latent, sentence)),
         }
         params = {name: net.init(keys.named(key, name), *x)["params"] for name, (net, x) in inputs.items()}
@@ -126,7 +124,7 @@ def build(config: ConfigDict, tokenizer) -> System:
         return at_least_float32(generator.apply({"params": params["generator"]}, noise, caption))
 
     def fresh_noise(example_keys: Array) -> Array:
-        return keys.normal(keys.named(example_keys, "noise"), (latents.noise,))
+        return keys.normal(keys.named(example_keys, "noise"), (data.noise,))
 
     # Stage 1
 
@@ -152,7 +150,7 @@ def build(config: ConfigDict, tokenizer) -> System:
         square, absolute = jnp.mean(error**2), smooth_absolute(error)
         kl = jnp.mean(variational.kl_standard_normal(mean, log_variance))
         loss = square + losses.l1 * absolute + losses.kl * kl
-        terms = {"mean_square": square, "kl": kl}
+        terms = {"mean_square": square, "kl": kl, "active": diagnostics.active_units(mean)}
         if losses.patch:
             terms["patch"] = adversarial.NON_SATURATING.generator(patch_logits(turn.params, made), None)
             loss += losses.patch * (turn.images >= losses.patch_start) * terms["patch"]
@@ -176,23 +174,32 @@ def build(config: ConfigDict, tokenizer) -> System:
             ema=state.ema | {"params": state.ema["params"] | {"autoencoder": average}},
         )
 
-    # Stage 2
+    # Stages 2 and 3
 
     def real_latents(turn: Turn) -> Array:
         latent = turn.aux["latent"]
         return (at_least_float32(encode(turn.params, turn.batch["image"])[0]) - latent["mean"][None]) / latent["scale"][None]
 
+    def imitation(turn: Turn, real: Array, made: Array) -> Array:
+        squares = ((real - made) * turn.aux["latent"]["scale"][None]) ** 2
+        return jnp.mean(jnp.sum(squares, axis=-1)) / turn.aux["latent"]["energy"]
+
+    def imitation_loss(turn: Turn):
+        made = imagine(turn.params, turn.batch["noise"], read(turn.params, turn.batch))
+        loss = imitation(turn, real_latents(turn), made)
+        return loss, ({}, {})
+
     def judge(params: dict, z: Array, caption: Array) -> tuple[Array, Array, Array]:
         return discriminator.apply({"params": params["discriminator"]}, z, caption)
 
     def gamma(images: Array) -> Array:
-        progress = jnp.clip((images - lengths.autoencoder) / (0.7 * lengths.gan), 0, 1)
+        progress = jnp.clip((images - lengths.autoencoder - lengths.imitation) / (0.7 * lengths.gan), 0, 1)
         return losses.gamma * (losses.gamma_final / losses.gamma) ** progress
 
     def discriminator_loss(turn: Turn):
         real = real_latents(turn)
         caption = read(turn.params, turn.batch)
-        fake = imagine(turn.params, fresh_noise(turn.keys), caption)
+        fake = imagine(turn.params, turn.batch["noise"], caption)
         right = alignment.right_pairs(turn.batch["caption"], turn.batch["captions"])
         real_logits, embedding, text_embedding = judge(turn.params, real, caption)
         fake_logits = judge(turn.params, fake, caption)[0]
@@ -205,6 +212,7 @@ def build(config: ConfigDict, tokenizer) -> System:
         loss = gan + losses.contrastive * contrastive + gamma(turn.images) / 2 * (r1 + r2)
         terms = {"gan": gan, "contrastive": contrastive, "r1": r1, "r2": r2,
                  "gap": jnp.mean(at_least_float32(real_logits)) - jnp.mean(at_least_float32(fake_logits))}
+        terms |= diagnostics.game(real_logits, fake_logits)
         if losses.matching:
             other, valid = alignment.wrong_captions(right)
             wrong_logits = judge(turn.params, real, caption[other])[0]
@@ -217,20 +225,19 @@ def build(config: ConfigDict, tokenizer) -> System:
         real = real_latents(turn)
         caption = read(turn.params, turn.batch)
         known = jax.lax.stop_gradient(caption)  # what players other than the generator see of it
-        fake = imagine(turn.params, fresh_noise(turn.keys), caption)
+        fake = imagine(turn.params, turn.batch["noise"], caption)
         fake_logits, embedding, text_embedding = judge(turn.params, fake, known)
         gan = game.generator(fake_logits, judge(turn.params, real, known)[0])
         right = alignment.compatible_pairs(alignment.right_pairs(turn.batch["caption"], turn.batch["captions"]))
         contrastive = alignment.info_nce(embedding, text_embedding, losses.temperature, right)
-        mean, log_variance = posterior.apply({"params": turn.params["posterior"]}, real, known)
-        noise = variational.sample(mean, log_variance, keys.named(turn.keys, "noise posterior"))
-        squares = ((real - imagine(turn.params, noise, caption)) * turn.aux["latent"]["scale"][None]) ** 2
-        reconstruction = jnp.mean(jnp.sum(squares, axis=-1)) / turn.aux["latent"]["energy"]
-        kl = jnp.mean(variational.kl_standard_normal(mean, log_variance))
-        loss = gan + losses.contrastive * contrastive + losses.reconstruction * reconstruction + losses.noise_kl * kl
-        return loss, ({}, {"gan": gan, "contrastive": contrastive, "reconstruction": reconstruction, "noise_kl": kl})
+        copied = imitation(turn, real, fake)
+        loss = gan + losses.contrastive * contrastive + losses.imitation * copied
+        few = slice(None, None, 8)  # captions enough to see whether noise changes what is drawn
+        again = imagine(turn.params, fresh_noise(turn.keys[few]), caption[few])
+        terms = {"gan": gan, "contrastive": contrastive, "imitation": copied}
+        return loss, ({}, terms | diagnostics.draws(real, fake, again, few))
 
-    def start_gan(state, sample: dict):
+    def start_imitation(state, sample: dict):
         averaged = jax.tree.map(jnp.copy, state.ema["params"]["autoencoder"])
         params = state.params | {"autoencoder": averaged}
         z = at_least_float32(encode(params, sample["image"])[0])
@@ -253,22 +260,30 @@ def build(config: ConfigDict, tokenizer) -> System:
     first = [phase("autoencoder", ["autoencoder"], autoencoder_loss)]
     if losses.patch:
         first.insert(0, phase("patches", ["patches"], patches_loss))
-    second = (
+    second = phase("imitation", ["generator", "text"], imitation_loss)
+    third = (
         phase("discriminator", ["discriminator"], discriminator_loss),
-        phase("generator", ["generator", "text", "posterior"], generator_loss),
+        phase("generator", ["generator", "text"], generator_loss),
     )
-    begins = {"autoencoder": 0, "patches": 0, "discriminator": lengths.autoencoder, "generator": lengths.autoencoder}
-    players = [phase.optimizer for phase in (*first, *second)]
+    game_begins = lengths.autoencoder + lengths.imitation
+    begins = {"imitation": lengths.autoencoder, "discriminator": game_begins, "generator": game_begins}
+    players = [phase.optimizer for phase in (*first, second, *third)]
     return System(
         init=init,
         stages=(
             Stage("autoencoder", lengths.autoencoder, tuple(first), start_autoencoder),
-            Stage("gan", lengths.gan, second, start_gan),
+            Stage("imitation", lengths.imitation, (second,), start_imitation),
+            Stage("gan", lengths.gan, third),
         ),
-        optimizers={name: optimizer.build(config.optimizers[name], begins[name]) for name in players},
+        optimizers={name: optimizer.build(config.optimizers[name], begins.get(name, 0)) for name in players},
         ema={"autoencoder": config.ema.autoencoder, "text": config.ema.generator,
              "generator": config.ema.generator},
         encode=encode_captions,
         generate=generate,
         image_shape=shape,
+        codec=Codec(
+            encode=lambda params, aux, images: at_least_float32(encode(params, images)[0]),
+            decode=lambda params, aux, z: jnp.clip(at_least_float32(decode(params, z)), -1, 1),
+            size=autoencoder.latent,
+        ),
     )

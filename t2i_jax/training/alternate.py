@@ -17,7 +17,7 @@ from t2i_jax.distributed import sharding
 from t2i_jax.errors import UserError
 from t2i_jax.objectives.precision import at_least_float32
 from t2i_jax.optimizer import ema_decay
-from t2i_jax.paths import flat, merge, nested, select
+from t2i_jax.paths import below, flat, merge, nested, select
 from t2i_jax.systems import Phase, Stage, System, Turn
 from t2i_jax.training.state import State, averaged, count_images
 
@@ -26,7 +26,7 @@ class Update(NamedTuple):
     """K steps of one stage as one compiled function, and how to read what it reports."""
 
     run: Callable[[State, dict], tuple[State, Array]]  # (state, batches [K, B, ...]) -> (state, report); donates state
-    terms: tuple[str, ...]  # "phase/term", sorted
+    terms: tuple[str, ...]  # "phase/term", sorted, then "ema_distance/prefix"
     scan_length: int
 
 
@@ -46,6 +46,8 @@ def compile_update(system: System, stage: Stage, state: State, batch: dict, scan
     cycle = cycle_length(stage)
     names = jax.eval_shape(lambda s, b: step(system, stage, 0, s, b)[1], state, batch)
     terms = tuple(sorted(names))
+    moving = {path for phase in stage.phases for path in select(state.params, phase.trains)}
+    prefixes = tuple(prefix for prefix in system.ema if any(map(below(prefix), moving)))
 
     def chunk(state: State, batches: dict) -> tuple[State, Array]:
         cycles = jax.tree.map(lambda x: x.reshape(scan_length // cycle, cycle, *x.shape[1:]), batches)
@@ -59,7 +61,8 @@ def compile_update(system: System, stage: Stage, state: State, batch: dict, scan
 
         state, values = jax.lax.scan(body, state, cycles)
         ran = np.array([[runs(stage, name, position) for name in terms] for position in range(cycle)])
-        return state, summarize(state, values.reshape(scan_length, len(terms)), np.tile(ran, (scan_length // cycle, 1)))
+        ran = np.tile(ran, (scan_length // cycle, 1))
+        return state, summarize(state, values.reshape(scan_length, len(terms)), ran, prefixes)
 
     shardings = sharding.parameters(state, mesh)
     run = jax.jit(
@@ -68,7 +71,7 @@ def compile_update(system: System, stage: Stage, state: State, batch: dict, scan
         out_shardings=(shardings, sharding.replicated(mesh)),
         donate_argnums=0,
     )
-    return Update(run, terms, scan_length)
+    return Update(run, terms + tuple(f"ema_distance/{prefix}" for prefix in prefixes), scan_length)
 
 
 def cycle_length(stage: Stage) -> int:
@@ -182,25 +185,33 @@ def average(system: System, stage: Stage, state: State, size: int) -> dict:
     }
 
 
+def ema_distance(state: State, prefix: str) -> Array:
+    """`‖θ̄ - θ‖ / ‖θ‖` of the parameters θ below `prefix` and their average θ̄: how far they move in a half-life."""
+    mean, now = (select(tree, below(prefix)) for tree in (state.ema["params"], state.params))
+    return optax.tree.norm(jax.tree.map(jnp.subtract, mean, now)) / (optax.tree.norm(now) + 1e-12)
+
+
 def runs(stage: Stage, term: str, position: int) -> bool:
     """Whether the phase that reports `term` takes its turn at this place of the cycle."""
     return any(term.startswith(phase.name + "/") and position % phase.every == 0 for phase in stage.phases)
 
 
-def summarize(state: State, values: Array, ran: np.ndarray) -> Array:
-    """[terms + 2]: mean of each term over the steps that computed it, then first bad step and term or -1, -1.
+def summarize(state: State, values: Array, ran: np.ndarray, prefixes: tuple[str, ...]) -> Array:
+    """[terms + prefixes + 2]: mean of each term over the steps that computed it, distance of the averages below each
+    prefix at the end, then first bad step and term or -1, -1.
 
     `values` [K, terms]. The state itself is the last term: it can overflow while every loss is finite.
     """
     state_finite = jnp.stack([
         jnp.isfinite(leaf).all() for leaf in jax.tree.leaves(state) if jnp.issubdtype(leaf.dtype, jnp.inexact)
     ]).all()
-    bad = jnp.concatenate([~jnp.isfinite(values) & ran, jnp.zeros((len(values), 1), bool)], axis=1)
+    bad = jnp.concatenate([~jnp.isfinite(values) & ran, jnp.zeros((len(values), len(prefixes) + 1), bool)], axis=1)
     bad = bad.at[-1, -1].set(~state_finite)
     first = jnp.argmax(bad.ravel())  # row-major: the first step, then its first term
     where = jnp.where(bad.any(), jnp.stack(jnp.divmod(first, bad.shape[1])), -1)
     means = jnp.where(ran, values, 0).sum(0) / ran.sum(0)
-    return jnp.concatenate([means, where.astype(means.dtype)])
+    distances = [ema_distance(state, prefix).astype(means.dtype)[None] for prefix in prefixes]
+    return jnp.concatenate([means, *distances, where.astype(means.dtype)])
 
 
 def as_float(batch: dict) -> dict:

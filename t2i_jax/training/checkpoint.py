@@ -6,6 +6,7 @@
         tokenizer.json
         manifest.json           {file: {"bytes", "sha256"}} of all of the above
         COMMITTED               SHA-256 of manifest.json; a directory without it was never finished
+    best.json                   {"images", "figure", "value"} of the best checkpoint, where one is chosen; see `best`
 
 A flipped bit in an array file loads silently through Orbax, hence the sums; they are checked before every load.
 Nothing here executes what it reads.
@@ -23,8 +24,9 @@ import jax
 from orbax.checkpoint import v1 as ocp
 
 from t2i_jax.errors import UserError
+from t2i_jax.training.formats import upgraded
 
-FORMAT = 1
+FORMAT = 2
 
 
 class Damaged(UserError):
@@ -36,14 +38,16 @@ class Run(NamedTuple):
 
     config: str  # JSON
     tokenizer: str  # JSON
-    about: dict  # JSON-able: format, images, stage, next_example, data, versions, amendments, ...
+    about: dict  # JSON-able: format, images, stage, next_example, data, versions, amendments, healthy, best, ...
 
 
 class Checkpoints:
     """The checkpoints of one work directory. Saving goes on in the background; `wait` ends it."""
 
     def __init__(self, workdir: Path, keep: int = 2, keep_every: int = 0):
-        """Keep the newest `keep`, and for ever those at multiples of `keep_every` images (0: none)."""
+        """Keep the newest `keep`, for ever those at multiples of `keep_every` images (0: none), the best and the last
+        healthy one.
+        """
         self.directory = workdir.absolute() / "checkpoints"  # Orbax takes no relative paths
         self._keep, self._keep_every = keep, keep_every
         self._writer: threading.Thread | None = None
@@ -77,16 +81,27 @@ class Checkpoints:
             (path / "manifest.json").write_text(manifest, encoding="utf-8")
             (path / "COMMITTED.partial").write_text(digest(manifest.encode()), encoding="utf-8")
             (path / "COMMITTED.partial").rename(path / "COMMITTED")
-            self._forget()
+            self.name_best(run.about.get("best"))
+            self._forget(run.about.get("best"))
         except BaseException as error:  # handed to the training thread, which names it
             self._failure = error
 
-    def _forget(self) -> None:
-        for path in list(reversed(committed(self.directory)))[self._keep :]:
-            if not self._keep_every or int(path.name) % self._keep_every:
-                # The marker goes first: a half-deleted checkpoint must not look whole.
-                (path / "COMMITTED").unlink()
-                shutil.rmtree(path)
+    def name_best(self, best: dict | None) -> None:
+        """Write `best` to best.json, at once or not at all; None removes it. The truth is in the newest run.json."""
+        file = self.directory.parent / "best.json"
+        if best is None:
+            file.unlink(missing_ok=True)
+        else:
+            file.with_suffix(".partial").write_text(json.dumps(best), encoding="utf-8")
+            file.with_suffix(".partial").replace(file)
+
+    def _forget(self, best: dict | None) -> None:
+        newest_first = committed(self.directory)[::-1]
+        spared = newest_first[: self._keep] + [path for path in newest_first if healthy(path)][:1]
+        for path in newest_first:
+            kept = self._keep_every and int(path.name) % self._keep_every == 0
+            if path not in spared and not kept and not (best and best["images"] == int(path.name)):
+                remove(path)
 
     def wait(self) -> None:
         """Until the save under way is committed; raises UserError where it failed."""
@@ -96,6 +111,10 @@ class Checkpoints:
         if self._failure is not None:
             failure, self._failure = self._failure, None
             raise UserError(f"checkpoint: saving to {self.directory} failed: {failure}") from failure
+
+    def has(self, images: int) -> bool:
+        """Whether there is a finished checkpoint at so many images."""
+        return (self.directory / f"{images:012d}" / "COMMITTED").is_file()
 
     def remove_unfinished(self) -> None:
         """Delete what a killed run left half-written."""
@@ -127,6 +146,20 @@ def committed(directory: Path) -> list[Path]:
     return sorted(path for path in paths if path.name.isdigit() and (path / "COMMITTED").is_file())
 
 
+def healthy(path: Path) -> bool:
+    """Whether nothing spoke of divergence when this finished checkpoint was saved."""
+    try:
+        return json.loads((path / "run.json").read_text(encoding="utf-8")).get("healthy", True)
+    except (OSError, ValueError):  # damaged; `verify` says how
+        return False
+
+
+def remove(path: Path) -> None:
+    """Delete a finished checkpoint; its marker first, for a half-deleted one must not look whole."""
+    (path / "COMMITTED").unlink()
+    shutil.rmtree(path)
+
+
 def verify(path: Path) -> None:
     """Raise Damaged, naming the file, unless every file is what was written."""
     try:
@@ -153,7 +186,7 @@ def read_run(path: Path) -> Run:
             f"checkpoint {path} has format {about['format']}, this t2i_jax reads up to {FORMAT}; install the version "
             f"that wrote it, {about.get('versions', {}).get('t2i_jax', 'a newer one')}, or newer"
         )
-    config = about.pop("config")
+    config = upgraded(about.pop("config"), about["format"])
     return Run(json.dumps(config), (path / "tokenizer.json").read_text(encoding="utf-8"), about)
 
 
@@ -177,17 +210,16 @@ def newest_good(workdir: Path) -> tuple[Path, Run] | None:
     return None
 
 
-def load_state(path: Path, abstract: Any) -> Any:
-    """The State at `path` in the shapes, types and shardings of `abstract` (ShapeDtypeStructs; PLACEHOLDER skips).
+def load_state(path: Path, abstract: Any, part: bool = False) -> Any:
+    """The State at `path` in the shapes, types and shardings of `abstract` (ShapeDtypeStructs).
 
+    part: `abstract` is a dictionary of some of the State's fields, and holds what is wanted of them; the rest stays on disk.
     Raises UserError where the arrays do not fit.
     """
+    context = ocp.Context()
+    context.pytree.loading.partial_load = part
     try:
-        return ocp.load(path.absolute() / "state", abstract)
+        with context:
+            return ocp.load(path.absolute() / "state", abstract)
     except (ValueError, KeyError) as error:
         raise UserError(f"checkpoint {path} does not fit the model its config describes: {error}") from error
-
-
-def placeholders(tree: Any) -> Any:
-    """`tree` with every leaf marked as not to be read."""
-    return jax.tree.map(lambda _: ocp.PLACEHOLDER, tree)

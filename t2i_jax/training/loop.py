@@ -14,21 +14,42 @@ from jax.sharding import Mesh
 from t2i_jax.distributed import sharding
 from t2i_jax.errors import UserError
 from t2i_jax.systems import System
-from t2i_jax.training import alternate
+from t2i_jax.training import alternate, best
 from t2i_jax.training.checkpoint import Checkpoints, Run, load_state, newest_good
+from t2i_jax.training.health import Monitor
 from t2i_jax.training.metrics import MetricsLog
 from t2i_jax.training.state import State, create
 
 
 @dataclasses.dataclass(frozen=True)
 class Options:
-    """How a run is saved and logged. Every cadence is in images; 0 = never."""
+    """The config section `run`: how a run is saved, logged, judged, kept well. Every cadence is in images; 0 = never.
+
+    Raises UserError for values that exclude each other.
+    """
 
     checkpoint_every: int
     keep: int = 2  # newest checkpoints kept
     keep_every: int = 0  # checkpoints at multiples of it are kept for ever
     log_every: int = 0  # 0 = every chunk
     samples_every: int = 0
+    evaluate_every: int = 0  # and at the end
+    evaluator: str = ""  # work directory of the trained evaluator that this takes
+    best: str = ""  # "lowest evaluation/frechet" keeps the checkpoint best by it too; "highest ..." for scores
+    rollbacks: int = 0  # times a diverged run may go back to its last healthy checkpoint and on, amended
+    rollback_learning_rate: float = 0.5  # what a rollback multiplies every learning rate by
+    rollback_gamma: float = 1.0  # what it multiplies losses.gamma and losses.gamma_final by
+
+    def __post_init__(self):
+        best.check(self.best)
+        if self.best and not self.evaluate_every:
+            raise UserError(f"config: run.best = {self.best!r} needs figures: set run.evaluate_every, in images")
+        rate, gamma = self.rollback_learning_rate, self.rollback_gamma
+        if self.rollbacks < 0 or not 0 < rate <= 1 or not gamma >= 1 or self.rollbacks and rate == gamma == 1:
+            raise UserError(
+                f"config: run.rollbacks = {self.rollbacks}, run.rollback_learning_rate = {rate}, run.rollback_gamma = "
+                f"{gamma} do not fit; accepted: 0 or more, above 0 up to 1, 1 or more, and a rollback has to change one"
+            )
 
 
 class Data(NamedTuple):
@@ -40,7 +61,11 @@ class Data(NamedTuple):
     scan_length: int
 
 
-class NotFinite(UserError):
+class Diverged(UserError):
+    """The run is beyond help from its newest state; an earlier checkpoint is healthy."""
+
+
+class NotFinite(Diverged):
     """A loss or the state stopped being finite; nothing of it was saved."""
 
 
@@ -62,17 +87,29 @@ def train(
     options: Options,
     warm_start: Callable[[State], State] = lambda state: state,
     draw: Callable[[State, int, MetricsLog], None] = lambda state, images, log: None,
+    evaluate: Callable[[State, int], dict[str, float]] | None = None,
 ) -> Result:
     """Train through all stages, going on from the newest whole checkpoint in `workdir`.
 
-    `draw` is handed the state every `samples_every` images and at the end; `warm_start` changes a fresh state.
-    Raises NotFinite, naming the first bad step and term, and UserError where files cannot be written or read.
+    `draw` is handed the state every `samples_every` images and at the end, `evaluate` every `evaluate_every`: its
+    figures {name: value} are logged as "evaluation/name". Neither may keep the state, whose buffers the next step
+    reuses. `warm_start` changes a fresh state.
+    Raises NotFinite, naming the first bad step and term, Diverged where health says so and `options.rollbacks` are
+    asked for, and UserError where files cannot be written or read.
     """
+    if options.evaluate_every and evaluate is None:
+        raise UserError("config: run.evaluate_every is set, but nothing is given to evaluate with; set it to 0")
     checkpoints = Checkpoints(workdir, options.keep, options.keep_every)
-    state, images, entered = _start(system, workdir, mesh, key, warm_start)
+    state, found = _start(system, workdir, mesh, key, warm_start)
+    images, entered = found.get("images", 0), found.get("stage_number", -1)
+    best_so_far = found.get("best")
+    if best_so_far and not checkpoints.has(best_so_far["images"]):
+        best_so_far = None
+    health = Monitor(found.get("streaks"))
     checkpoints.remove_unfinished()
     total = sum(stage.images for stage in system.stages)
     log = MetricsLog(workdir, images, total)
+    checkpoints.name_best(best_so_far)
     stop = _StopRequest()
     started, first = time.monotonic(), images
     state_sharding = sharding.parameters(state, mesh)
@@ -81,7 +118,8 @@ def train(
 
     def save(stage_number: int) -> None:
         about = {"images": images, "next_example": images, "stage": system.stages[stage_number].name,
-                 "stage_number": stage_number, "finished": images == total}
+                 "stage_number": stage_number, "finished": images == total, "healthy": health.healthy,
+                 "streaks": health.streaks, "best": best_so_far}
         checkpoints.save(state, images, run._replace(about=run.about | about))
 
     def settle(pending: tuple[int, jax.Array] | None, update: alternate.Update, stage: str) -> None:
@@ -94,14 +132,31 @@ def train(
             step = (seen - chunk) // data.batch_size + bad[0]
             raise NotFinite(
                 f"training stopped: {bad[1]} is not finite at step {step} of stage {stage!r} (within images "
-                f"{seen - chunk}-{seen}); the last checkpoint is intact: run again with, say, a lower learning rate"
+                f"{seen - chunk}-{seen}); the last checkpoint is intact: run again with lower "
+                "optimizers.*.learning_rate, or with run.rollbacks = 2"
             )
         if _crosses(options.log_every, seen - chunk, seen) or not options.log_every or seen == total:
             speed = (seen - first) / (time.monotonic() - started)
             log.write(seen, stage, means | {"images_per_second": speed})
         log.advance(seen, stage, means)
+        for finding in health.see(means):
+            log.note(seen, stage, "warning", finding._asdict(), finding.text)
+        if options.rollbacks and health.diverged:
+            raise Diverged(f"training stopped: {health.diverged.text} (at {seen:,} images of stage {stage!r})")
+
+    def judge(stage: str) -> None:
+        nonlocal best_so_far
+        figures = {f"evaluation/{name}": float(value) for name, value in evaluate(state, images).items()}
+        log.write(images, stage, figures)
+        log.say(f"{images:,} images: " + ", ".join(f"{name} {value:.4g}" for name, value in figures.items()))
+        best_so_far = best.better(options.best, images, figures, best_so_far)
 
     try:
+        for amendment in run.about.get("amendments", []):
+            if amendment["images"] == images:
+                text = f"{amendment['key']} = {amendment['new']!r} instead of {amendment['old']!r}"
+                why = f" ({amendment['why']})" if "why" in amendment else ""
+                log.note(images, system.stages[max(entered, 0)].name, "amendment", amendment, text + why)
         end = 0
         for number, stage in enumerate(system.stages):
             end += stage.images
@@ -112,12 +167,18 @@ def train(
                     sample = jax.device_put(data.sample(), sharding.replicated(mesh))
                     enter = lambda state, sample: stage.enter(state, alternate.as_float(sample))
                     state = jax.jit(enter, out_shardings=state_sharding)(state, sample)
+                if _crosses(options.evaluate_every, images - chunk, images):
+                    judge(stage.name)
                 save(number)
             saved, pending, update = images, None, None
             while images < end:
-                if stop.requested or _crosses(options.checkpoint_every, images - chunk, images) and images > saved:
+                judging = images > saved and _crosses(options.evaluate_every, images - chunk, images)
+                saving = images > saved and _crosses(options.checkpoint_every, images - chunk, images)
+                if stop.requested or judging or saving:
                     settle(pending, update, stage.name)
                     pending = None
+                    if judging:  # before the save, which records it: a run that goes on from there need not judge again
+                        judge(stage.name)
                     if images > saved:
                         save(number)
                         saved = images
@@ -137,6 +198,8 @@ def train(
                 pending = images, report
             settle(pending, update, stage.name)
         if images > first:
+            if options.evaluate_every:
+                judge(system.stages[-1].name)
             save(len(system.stages) - 1)
             draw(state, images, log)
         checkpoints.wait()
@@ -148,17 +211,17 @@ def train(
         checkpoints.wait()  # a good save under way is finished whatever ended the run
 
 
-def _start(system: System, workdir: Path, mesh: Mesh, key: jax.Array, warm_start: Callable) -> tuple[State, int, int]:
-    """(state, images, number of the stage that was entered): from the newest whole checkpoint, or fresh."""
+def _start(system: System, workdir: Path, mesh: Mesh, key: jax.Array, warm_start: Callable) -> tuple[State, dict]:
+    """(state, what its run.json says): from the newest whole checkpoint, or fresh and {}."""
     abstract = jax.eval_shape(lambda key: create(system, key), key)
     shardings = sharding.parameters(abstract, mesh)
     found = newest_good(workdir)
     if found is None:
         state = jax.jit(lambda key: create(system, key), out_shardings=shardings)(key)
-        return jax.device_put(warm_start(state), shardings), 0, -1
+        return jax.device_put(warm_start(state), shardings), {}
     path, run = found
     placed = jax.tree.map(lambda x, s: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=s), abstract, shardings)
-    return load_state(path, placed), run.about["images"], run.about["stage_number"]
+    return load_state(path, placed), run.about
 
 
 def _to_devices(batch: dict, batch_size: int, mesh: Mesh) -> dict:

@@ -42,6 +42,14 @@ class MetricsLog:
             for name, value in values.items():
                 self._board.add_scalar(f"{stage}/{name}", value, images)
 
+    def note(self, images: int, stage: str, kind: str, about: dict, text: str) -> None:
+        """What is no figure, a "warning" or an "amendment": {kind: about} as a line of JSON, `text` for people."""
+        self._stream.write(json.dumps({"images": images, "stage": stage, kind: about}) + "\n")
+        self._stream.flush()
+        if self._board:
+            self._board.add_text(kind, text, images)
+        self.say(f"t2i: {kind} at {images:,} images: {text}")
+
     def picture(self, images: int, name: str, pixels: np.ndarray) -> None:
         """A uint8 picture [H, W, 3] to TensorBoard."""
         if self._board:
@@ -67,13 +75,17 @@ class MetricsLog:
 
 
 def keep_lines(file: Path, images: int) -> None:
-    """Cut `file` after the last whole line that is not past `images`; in place by renaming, so a kill loses nothing."""
+    """Cut `file` after the last whole line that is not past `images`; in place by renaming, so a kill loses nothing.
+
+    An amendment made at `images` is past them: going on from there notes it again.
+    """
     if not file.exists():
         return
     kept = []
     for line in file.read_text(encoding="utf-8").splitlines():
         try:
-            if json.loads(line)["images"] > images:
+            about = json.loads(line)
+            if about["images"] > images or about["images"] == images and "amendment" in about:
                 break
         except (json.JSONDecodeError, KeyError):
             break

@@ -16,7 +16,7 @@ from t2i_jax import systems
 from t2i_jax.errors import UserError
 from t2i_jax.paths import flat, merge
 from t2i_jax.systems import System
-from t2i_jax.training.checkpoint import Run, load_state, newest_good, placeholders
+from t2i_jax.training.checkpoint import Run, load_state, newest_good
 from t2i_jax.training.state import State, create
 
 RESUMABLE = ("run.*", "losses.*", "optimizers.*.learning_rate", "optimizers.*.clip")
@@ -38,6 +38,23 @@ def reconcile(old: Run, config: ConfigDict) -> list[dict]:
         )
     now = [{"images": old.about["images"], "key": key, "old": a, "new": b} for key, (a, b) in changed.items()]
     return old.about.get("amendments", []) + now
+
+
+def with_rollbacks(old: Run, config: ConfigDict) -> ConfigDict:
+    """`config` as asked for, with the values that rollbacks of the run put in place of the same requests before.
+
+    A key that is asked for with another value than when the run was rolled back gets that value.
+    """
+    asked = {}  # {key: the value that stood before the rollbacks since a person last amended it}
+    for amendment in old.about.get("amendments", []):
+        if "rollback" in amendment:
+            asked.setdefault(amendment["key"], amendment["old"])
+        else:
+            asked.pop(amendment["key"], None)
+    now, then = configs.flatten(config), configs.flatten(configs.from_json(old.config))
+    config = config.copy_and_resolve_references()
+    config.update_from_flattened_dict({key: then[key] for key, value in asked.items() if now.get(key) == value})
+    return config
 
 
 class Weights(NamedTuple):
@@ -65,8 +82,8 @@ def load_weights(workdir: Path, tokenizer: Callable[[str], object]) -> Weights:
     abstract = jax.eval_shape(lambda key: create(system, key), jax.random.key(0))
     here = SingleDeviceSharding(jax.local_devices()[0])
     placed = jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=here), abstract)
-    state = load_state(path, dataclasses.replace(placed, opt_state=placeholders(placed.opt_state)))
-    return Weights(system, state.params, state.aux, state.ema, run)
+    wanted = {name: getattr(placed, name) for name in ("params", "aux", "ema")}
+    return Weights(system, **load_state(path, wanted, part=True), run=run)
 
 
 def warm_start(source: Path) -> Callable[[State], State]:

@@ -10,7 +10,7 @@ import time
 import jax
 import numpy as np
 import pytest
-from conftest import CONFIGS
+from running import CONFIGS
 
 from t2i_jax import config as configs
 from t2i_jax.commands.dry_run import describe
@@ -108,7 +108,7 @@ def test_a_dry_run_counts_parameters_and_writes_nothing(tiny_run, tmp_path, caps
 
 def test_flops_of_a_dry_run_grow_with_the_network():
     flops = []
-    for width in (32, 64):
+    for width in (32, 256):
         said = describe(configs.load(TINY, [f"--config.generator.width={width}", f"--config.generator.hidden={width}"]))
         flops.append(float(said.split("gan: ")[1].split(" MFLOPs")[0].split("; ")[-1].replace(",", "")))
     assert flops[1] > flops[0] > 0
@@ -128,3 +128,23 @@ def test_a_captioned_folder_trains_in_grey_too(tmp_path):
     import t2i_jax
 
     assert t2i_jax.load(tmp_path / "run")("noise number 3")[0].mode == "L"
+
+
+def test_a_run_that_diverges_goes_back_amends_itself_and_ends(tiny_run, tmp_path, capsys):
+    arguments = ["train", "--config", TINY, "--workdir", tmp_path / "run", f"--config.data.path={tiny_run / 'data'}",
+                 "--config.stages.gan=64", "--config.optimizers.autoencoder.learning_rate=1e4"]
+    assert call(*arguments, "--config.run.rollbacks=1", "--config.run.rollback_learning_rate=1e-8") == 0
+    said = capsys.readouterr().out
+    assert "t2i: amendment at 0 images: optimizers.autoencoder.learning_rate = 0.0001 instead of 10000.0" in said
+    arrays, about = newest(tmp_path / "run")
+    assert about["finished"] and about["healthy"]
+    assert all(np.isfinite(x).all() for x in arrays.values() if x.dtype.kind == "f")
+    assert {a["rollback"] for a in about["amendments"]} == {1} and "training stopped" in about["amendments"][0]["why"]
+    assert call(*arguments, "--config.run.rollbacks=1", "--config.run.rollback_learning_rate=1e-8") == 0
+    assert newest(tmp_path / "run")[1]["amendments"] == about["amendments"]
+
+
+def test_an_unknown_best_is_refused(tmp_path, capsys):
+    assert call("train", "--config", TINY, "--workdir", tmp_path / "run", "--config.run.best=frechet") == 2
+    assert "run.best = 'frechet' is unknown; accepted: 'lowest evaluation/" in capsys.readouterr().err
+    assert not (tmp_path / "run").exists()

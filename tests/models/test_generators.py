@@ -1,4 +1,4 @@
-"""Generator and noise posterior: what the outputs depend on."""
+"""The generator: what its outputs depend on."""
 
 import functools
 
@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from t2i_jax.models.generators import LatentGenerator, NoisePosterior
+from t2i_jax.models.generators import LatentGenerator
 
 SIZE = {"width": 16, "hidden": 24, "blocks": 2}
 GENERATOR = LatentGenerator(latent=10, **SIZE)
@@ -43,16 +43,3 @@ def test_bfloat16_and_recomputation(params):
     grads = lambda generator: jax.jit(jax.grad(lambda p: jnp.sum(draw(p, NOISE, SENTENCE, generator) ** 2)))(params)
     remat = LatentGenerator(latent=10, **SIZE, remat=True)
     jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-4), grads(remat), grads(GENERATOR))
-
-
-def test_noise_posterior_is_per_example():
-    posterior = NoisePosterior(noise=4, **SIZE)
-    latents = jax.random.normal(jax.random.key(2), (6, 10))
-    params = jax.jit(posterior.init)(jax.random.key(0), latents, SENTENCE)["params"]
-    params = jax.tree.map(lambda p: p + 0.05, params)
-    read = lambda rows: jax.jit(posterior.apply)({"params": params}, latents[rows], SENTENCE[rows])
-    mean, log_variance = read(slice(None))
-    assert mean.shape == log_variance.shape == (6, 4)
-    for whole, alone in zip((mean, log_variance), read(slice(3, 4)), strict=True):
-        np.testing.assert_allclose(alone, whole[3:4], atol=1e-5)
-    assert jnp.ptp(mean, axis=0).min() > 1e-3

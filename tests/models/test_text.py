@@ -63,3 +63,13 @@ def test_bfloat16_is_close_and_parameters_stay_float32(params):
     for exact, rough in zip(read(params, TOKENS, MASK), read(params, TOKENS, MASK, half), strict=True):
         assert exact.dtype == jnp.float32 and rough.dtype == jnp.bfloat16
         assert 1e-4 < jnp.abs(exact - rough).max() < 0.1
+
+
+@pytest.mark.parametrize("bound", [False, True])
+def test_only_a_bag_of_words_in_places_knows_their_order(bound):
+    encoder = TextEncoder(vocabulary=9, width=16, depth=0, bound=bound)
+    tokens = jnp.array([[3, 5, 7, 1], [7, 5, 3, 1]])
+    mask = jnp.ones_like(tokens, bool)
+    params = encoder.init(jax.random.key(0), tokens, mask)
+    one, other = encoder.apply(params, tokens, mask)[1]
+    assert (np.abs(one - other).max() > 0.05) == bound

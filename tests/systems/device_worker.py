@@ -20,7 +20,7 @@ from t2i_jax.training import alternate
 from t2i_jax.training.state import create
 
 BATCH, STEPS, SCAN, SINGLE_STEPS = 16, 50, 10, 10
-SYSTEM = synthetic.system("stages.autoencoder=800", "stages.gan=800")
+SYSTEM = synthetic.system("stages.autoencoder=800", "stages.imitation=0", "stages.gan=800")  # its loss is in the GAN's
 
 
 def cast(state, dtype):
@@ -81,7 +81,7 @@ def single(stage, state, starts, out, mesh):
 
 def main(fsdp, starts, out, *jobs):
     starts, out, mesh = Path(starts), Path(out), make_mesh(int(fsdp))
-    autoencoder, gan = SYSTEM.stages
+    autoencoder, imitation, gan = SYSTEM.stages
     with jax.enable_x64(True):
         if "starts" in jobs:
             state = cast(jax.jit(lambda: create(SYSTEM, jax.random.key(0)))(), np.float64)
@@ -89,7 +89,7 @@ def main(fsdp, starts, out, *jobs):
         if "double autoencoder" in jobs:
             state = double(autoencoder, load(starts / "autoencoder.npz", np.float64, mesh), out, mesh)
         if "starts" in jobs:
-            save(starts / "gan.npz", enter(gan, state))
+            save(starts / "gan.npz", enter(imitation, state))
         if "double gan" in jobs:
             double(gan, load(starts / "gan.npz", np.float64, mesh), out, mesh)
     if "single gan" in jobs:

@@ -41,4 +41,5 @@ def examples(seed, *shape, resolution=16, length=config().data.text_length):
         "mask": tokens != 0,
         "caption": np.where(long, long_id, short_id).astype(np.uint32),
         "captions": np.stack([short_id, long_id, 0 * first], -1).astype(np.uint32),
+        "noise": rng.standard_normal((*shape, config().data.noise)).astype(np.float32),
     }

@@ -12,7 +12,7 @@ from t2i_jax import keys, systems
 from t2i_jax.errors import UserError
 from t2i_jax.models.autoencoders import Autoencoder
 from t2i_jax.models.discriminators import LatentDiscriminator, PatchDiscriminator
-from t2i_jax.models.generators import LatentGenerator, NoisePosterior
+from t2i_jax.models.generators import LatentGenerator
 from t2i_jax.models.text import TextEncoder
 from t2i_jax.objectives.augment import cut_mix, mirror
 from t2i_jax.paths import flat
@@ -22,12 +22,15 @@ from t2i_jax.training.state import create
 
 BATCH = 16
 CONFIG = synthetic.config()
-PHASES = [("autoencoder", "patches"), ("autoencoder", "autoencoder"), ("gan", "discriminator"), ("gan", "generator")]
+PHASES = [("autoencoder", "patches"), ("autoencoder", "autoencoder"), ("imitation", "imitation"), ("gan", "discriminator"),
+          ("gan", "generator")]
+BEGIN = 512  # images, of the gan stage
 OWNED = {
     "patches": {"patches"},
     "autoencoder": {"autoencoder"},
     "discriminator": {"discriminator"},
-    "generator": {"generator", "text", "posterior"},
+    "imitation": {"generator", "text"},
+    "generator": {"generator", "text"},
 }
 
 
@@ -89,7 +92,6 @@ def outputs(state, batch):
         "patches": PatchDiscriminator(**CONFIG.patches),
         "text": TextEncoder(CONFIG.data.vocabulary, **CONFIG.text),
         "generator": LatentGenerator(CONFIG.autoencoder.latent, **CONFIG.generator),
-        "posterior": NoisePosterior(CONFIG.latents.noise, **CONFIG.posterior),
         "discriminator": LatentDiscriminator(**CONFIG.discriminator),
     }
 
@@ -110,16 +112,17 @@ def outputs(state, batch):
         latent = aux["latent"]
         real = (net("autoencoder", batch["image"], method="encode")[0] - latent["mean"][None]) / latent["scale"][None]
         caption = net("text", batch["tokens"], batch["mask"])[1]
-        fake = net("generator", draw("noise", 8), caption)
+        fake = net("generator", batch["noise"], caption)
+        again = keys.normal(keys.named(example_keys[::8], "noise"), (8,))
+        out |= {"latent": real, "drawn": fake, "redrawn": net("generator", again, caption[::8]), "noise": batch["noise"],
+                "again": again}
         out["real"], out["real_embedding"], out["text_embedding"] = net("discriminator", real, caption)
         out["fake"], out["fake_embedding"], _ = net("discriminator", fake, caption)
         out["crossed"] = net("discriminator", *(jnp.repeat(real, BATCH, 0), jnp.tile(caption, (BATCH, 1))))[0]
         judge = lambda z, t: net("discriminator", z[None], t[None])[0][0]
         slope = jax.vmap(jax.grad(judge))
         out["real_slope"], out["fake_slope"] = (slope(z[:part], caption[:part]) for z in (real, fake))
-        out["noise_mean"], out["noise_log_variance"] = net("posterior", real, caption)
-        noise = out["noise_mean"] + jnp.exp(out["noise_log_variance"] / 2) * draw("noise posterior", 8)
-        return out | {"miss": (net("generator", noise, caption) - real) * latent["scale"][None]}
+        return out | {"miss": (fake - real) * latent["scale"][None]}
 
     return jax.tree.map(lambda x: np.asarray(x, np.float64), compute(state.params, state.aux, batch, state.key))
 
@@ -174,7 +177,7 @@ def test_patches_loss(play, outputs):
 
 
 def test_discriminator_loss(play, outputs, batch):
-    _, terms = play("gan", "discriminator", 256)
+    _, terms = play("gan", "discriminator", BEGIN)
     right = right_pairs(batch)
     assert BATCH < right.sum() < BATCH**2
     crossed = outputs["crossed"].reshape(BATCH, BATCH)  # picture, caption
@@ -193,32 +196,53 @@ def test_discriminator_loss(play, outputs, batch):
     np.testing.assert_allclose(terms["loss"], loss, rtol=1e-5)
 
 
+def test_imitation_loss(play, outputs, state):
+    _, terms = play("imitation", "imitation", 256)
+    loss = (outputs["miss"] ** 2).sum(-1).mean() / float(state.aux["latent"]["energy"])
+    np.testing.assert_allclose(terms["loss"], loss, rtol=1e-5)
+
+
 def test_generator_loss(play, outputs, batch, state):
-    _, terms = play("gan", "generator", 256)
+    _, terms = play("gan", "generator", BEGIN)
     right = right_pairs(batch)
     assert np.any(right != right.T)
     expected = {
         "gan": softplus(outputs["real"] - outputs["fake"]),
         "contrastive": info_nce(outputs["fake_embedding"], outputs["text_embedding"], right | right.T),
-        "reconstruction": (outputs["miss"] ** 2).sum(-1).mean() / float(state.aux["latent"]["energy"]),
-        "noise_kl": kl(outputs["noise_mean"], outputs["noise_log_variance"]),
+        "imitation": (outputs["miss"] ** 2).sum(-1).mean() / float(state.aux["latent"]["energy"]),
     }
     for name, value in expected.items():
         np.testing.assert_allclose(terms[name], value, rtol=1e-4, err_msg=name)
-    weights = {"gan": 1, "contrastive": 1} | {name: CONFIG.losses[name] for name in ("reconstruction", "noise_kl")}
+    weights = {"gan": 1, "contrastive": 1, "imitation": 10}
     np.testing.assert_allclose(terms["loss"], sum(weights[name] * expected[name] for name in expected), rtol=1e-5)
+
+
+def test_watched_terms_read_the_same_logits_latents_and_noise(play, outputs):
+    _, terms = play("gan", "discriminator", BEGIN)
+    told = (outputs["real"] > outputs["fake"]).mean()
+    np.testing.assert_allclose(terms["pairs_told"], told, rtol=1e-6)
+    _, terms = play("gan", "generator", BEGIN)
+    spread = lambda z: np.sqrt(z.var(0).sum())
+    np.testing.assert_allclose(terms["deviation"], spread(outputs["drawn"]) / spread(outputs["latent"]), rtol=1e-4)
+    np.testing.assert_allclose(terms["norm_fake"], np.linalg.norm(outputs["drawn"], axis=-1).mean(), rtol=1e-4)
+    np.testing.assert_allclose(terms["norm_real"], np.linalg.norm(outputs["latent"], axis=-1).mean(), rtol=1e-4)
+    noise = np.stack([outputs["noise"][::8], outputs["again"]])  # two draws of it for every eighth caption
+    assert np.abs(noise[0] - noise[1]).min() > 0
+    difference = outputs["drawn"][::8] - outputs["redrawn"]
+    diversity = np.sqrt((difference**2).sum(-1).mean() / 2) / spread(outputs["latent"])
+    np.testing.assert_allclose(terms["diversity"], diversity, rtol=1e-4)
 
 
 @pytest.mark.parametrize("progress, gamma", [(0, 2.0), (0.35, 0.6**0.5), (0.7, 0.3), (1, 0.3)])
 def test_gamma_falls_geometrically_over_seventy_percent_of_the_stage(play, progress, gamma):
-    _, terms = play("gan", "discriminator", 256 + 512 * progress)
+    _, terms = play("gan", "discriminator", BEGIN + 256 * progress)
     rest = terms["loss"] - terms["gan"] - terms["contrastive"] - 0.5 * terms["matching"]
     np.testing.assert_allclose(2 * rest / (terms["r1"] + terms["r2"]), gamma, rtol=1e-3)
 
 
 @pytest.mark.parametrize("stage, name", PHASES)
 def test_a_phase_leaves_what_it_does_not_train_or_write_bit_identical(play, system, state, stage, name):
-    after, _ = play(stage, name, 300)
+    after, _ = play(stage, name, 600)  # late enough for every learning rate to have begun
     changed = lambda a, b: {path for path in flat(a) if not np.array_equal(flat(a)[path], flat(b)[path])}
     assert {path.split("/")[0] for path in changed(state.params, after.params)} == OWNED[name]
     phase = phase_of(system, stage, name)
@@ -232,7 +256,7 @@ def test_a_phase_leaves_what_it_does_not_train_or_write_bit_identical(play, syst
     assert jax.random.key_data(after.key).tolist() == jax.random.key_data(state.key).tolist()
 
 
-def test_entering_the_gan_stage_normalizes_latents_and_takes_averaged_weights(system, state, sample):
+def test_entering_the_imitation_stage_normalizes_latents_and_takes_averaged_weights(system, state, sample):
     entered = jax.jit(system.stages[1].enter)(state, sample)
     jax.tree.map(np.testing.assert_array_equal, entered.params["autoencoder"], state.ema["params"]["autoencoder"])
     others = lambda params: {player: weights for player, weights in params.items() if player != "autoencoder"}
@@ -274,6 +298,7 @@ def test_generate_is_deterministic_in_range_and_truncation_0_silences_noise(syst
 
 @pytest.mark.parametrize("override, message", [
     ("data.resolution=30", r"data\.resolution = 30.*multiple of 8"),
+    ("data.noise=0", r"data\.noise = 0.*1 or more"),
     ("data.resolution=0", r"data\.resolution = 0.*multiple of 8"),
     ("dtype=float16", r"dtype = 'float16'.*float32, bfloat16"),
     ("losses.adversarial=lsgan", "adversarial.*'lsgan'.*relativistic"),
@@ -287,7 +312,7 @@ def test_impossible_values_are_refused_by_name(override, message):
 
 
 @pytest.mark.parametrize("section", ["losses", "latents", "text", "autoencoder", "generator", "discriminator",
-                                     "posterior", "patches", "stages"])
+                                     "patches", "stages"])
 def test_unknown_keys_are_refused_by_name(section):
     config = synthetic.config().copy_and_resolve_references()
     with config.unlocked():
@@ -298,7 +323,7 @@ def test_unknown_keys_are_refused_by_name(section):
 
 def test_a_bfloat16_step_reports_finite_float32_and_keeps_a_float32_state(state):
     system = synthetic.system("dtype=bfloat16")
-    step = jax.jit(lambda state, batch: alternate.step(system, system.stages[1], 0, state, batch))
+    step = jax.jit(lambda state, batch: alternate.step(system, system.stages[2], 0, state, batch))
     traced = step.trace(state, jax.tree.map(jnp.asarray, synthetic.examples(0, BATCH)))
     assert "bf16" in str(traced.jaxpr)
     after, metrics = step(state, jax.tree.map(jnp.asarray, synthetic.examples(0, BATCH)))

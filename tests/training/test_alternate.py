@@ -122,6 +122,17 @@ def test_scanned_steps_equal_single_turns_of_the_cycle_bit_for_bit(every):
     assert update.run._cache_size() == 1
 
 
+def test_the_distance_of_averages_is_relative_and_of_what_moves():
+    system = toy.system()
+    update = alternate.compile_update(system, system.stages[1], start(system), toy.examples(0, 16), 4, make_mesh())
+    state, report = update.run(start(system), stacked(0, 4))
+    assert update.terms[-1] == "ema_distance/generator" and "ema_distance/autoencoder" not in update.terms
+    whole = lambda params: np.concatenate([x.ravel() for x in params["generator"].values()])
+    now, mean = whole(state.params), whole(state.ema["params"])
+    distance = np.linalg.norm(mean - now) / np.linalg.norm(now)
+    np.testing.assert_allclose(alternate.read(update, report).means["ema_distance/generator"], distance, rtol=1e-5)
+
+
 def test_accumulated_gradients_equal_those_of_the_whole_batch():
     whole, parts = (alternate.step(s, s.stages[1], 0, start(s), toy.examples(0, 16)) for s in (toy.system(), toy.system(accumulate=4)))
     np.testing.assert_allclose(whole[1]["d/loss"], parts[1]["d/loss"], rtol=1e-5)
