@@ -89,7 +89,7 @@ def get_config(arg: str = "") -> ConfigDict:
         "checkpoint_every": 256_000, "keep": 2, "keep_every": 0, "log_every": 0, "samples_every": 640_000,
         "evaluate_every": 0,  # images; 0 = never
         "evaluator": "",  # work directory of a trained evaluator, configs/evaluator.py, which this takes
-        "best": "",  # "lowest evaluation/frechet" keeps the checkpoint best by that figure too; "highest ..." for scores
+        "best": "",  # "lowest evaluation/train_frechet" keeps the checkpoint best by that figure too; "highest ..." for scores
         "rollbacks": 0,  # times a diverged run may go back to its last healthy checkpoint and on, amended:
         "rollback_learning_rate": 0.5,  # every learning rate times this
         "rollback_gamma": 1.0,  # losses.gamma and losses.gamma_final times this
