@@ -13,7 +13,7 @@ if "JAX_COMPILATION_CACHE_DIR" not in os.environ:
 
 import jax
 import pytest
-from running import CONFIGS, evaluate
+from running import CONFIGS, call, evaluate
 
 jax.config.update("jax_numpy_rank_promotion", "raise")
 
@@ -22,24 +22,16 @@ jax.config.update("jax_numpy_rank_promotion", "raise")
 @pytest.fixture(scope="session")
 def tiny_run(tmp_path_factory):
     """A work directory in which `t2i train --config configs/quickstart.py:tiny` ran to its end; not to be changed."""
-    from t2i_jax.cli import main
-
     workdir = tmp_path_factory.mktemp("runs") / "tiny"
-    with pytest.raises(SystemExit) as end:
-        main(["train", "--config", f"{CONFIGS / 'quickstart.py'}:tiny", "--workdir", str(workdir)])
-    assert end.value.code == 0
+    assert call("train", "--config", f"{CONFIGS / 'quickstart.py'}:tiny", "--workdir", workdir) == 0
     return workdir
 
 
 @pytest.fixture(scope="session")
 def tiny_evaluator(tmp_path_factory):
     """A work directory in which `t2i train --config configs/evaluator.py:tiny` ran to its end; not to be changed."""
-    from t2i_jax.cli import main
-
     workdir = tmp_path_factory.mktemp("runs") / "evaluator"
-    with pytest.raises(SystemExit) as end:
-        main(["train", "--config", f"{CONFIGS / 'evaluator.py'}:tiny", "--workdir", str(workdir)])
-    assert end.value.code == 0
+    assert call("train", "--config", f"{CONFIGS / 'evaluator.py'}:tiny", "--workdir", workdir) == 0
     return workdir
 
 

@@ -7,10 +7,15 @@ import pytest
 CONFIGS = Path(__file__).parents[1] / "configs"
 
 
-def evaluate(*arguments):
-    """Exit code of `t2i evaluate` with these arguments."""
+def call(*arguments):
+    """Exit code of `t2i` with these arguments."""
     from t2i_jax.cli import main
 
     with pytest.raises(SystemExit) as end:
-        main(["evaluate", *(str(argument) for argument in arguments)])
+        main([str(argument) for argument in arguments])
     return end.value.code
+
+
+def evaluate(*arguments):
+    """Exit code of `t2i evaluate` with these arguments."""
+    return call("evaluate", *arguments)

@@ -17,6 +17,7 @@ from t2i_jax.evaluation.measures import LEAST, WRONG
 from t2i_jax.evaluation.network import in_batches
 from t2i_jax.inference.pipeline import TextToImage, to_uint8
 from t2i_jax.systems import System
+from t2i_jax.training.alternate import as_float
 from t2i_jax.training.state import State, drawing_weights
 
 BATCH = 64  # pictures encoded or decoded at once
@@ -38,7 +39,7 @@ def codec_of(model: TextToImage, mesh: Mesh) -> card.Codec:
     """The model's autoencoder, compiled for batches of one size over all devices."""
     codec = model.system.codec
     weights = jax.device_put((model.params, model.aux), sharding.replicated(mesh))
-    encode = jax.jit(lambda weights, images: codec.encode(*weights, images / 127.5 - 1))
+    encode = jax.jit(lambda weights, images: codec.encode(*weights, as_float(images)))
     decode = jax.jit(lambda weights, latents: codec.decode(*weights, latents))
     run = lambda function, rows: np.concatenate(
         list(in_batches(lambda part: function(weights, part), [rows], mesh, BATCH)))

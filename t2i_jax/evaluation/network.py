@@ -13,6 +13,7 @@ from jax.sharding import Mesh
 
 from t2i_jax.distributed import sharding
 from t2i_jax.errors import UserError
+from t2i_jax.training.alternate import as_float
 
 BATCH = 64  # pictures computed at once, all devices together
 
@@ -104,8 +105,7 @@ def _placed(network: FeatureNetwork, mesh: Mesh) -> tuple[Callable[[Any, Array],
     def apply(params: Any, images: Array) -> Array:
         # Devices that multiply in less than float32 by default would give figures of their own.
         with jax.default_matmul_precision("highest"):
-            images = images / 127.5 - 1 if images.dtype == jnp.uint8 else images
-            return network.apply(params, images).astype(jnp.float32)
+            return network.apply(params, as_float(images)).astype(jnp.float32)
 
     shardings = sharding.parameters(network.params, mesh)
     placed = jax.device_put(network.params, shardings)

@@ -10,21 +10,13 @@ import time
 import jax
 import numpy as np
 import pytest
-from running import CONFIGS
+from running import CONFIGS, call
 
 from t2i_jax import config as configs
 from t2i_jax.commands.dry_run import describe
-from t2i_jax.cli import main
 from t2i_jax.training import checkpoint
 
 TINY = f"{CONFIGS / 'quickstart.py'}:tiny"
-
-
-def call(*arguments):
-    """Exit code of `t2i` with these arguments."""
-    with pytest.raises(SystemExit) as end:
-        main([str(argument) for argument in arguments])
-    return end.value.code
 
 
 def newest(workdir):

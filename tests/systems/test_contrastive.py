@@ -8,12 +8,11 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 import synthetic
-from running import CONFIGS
+from running import CONFIGS, call
 
 import t2i_jax
 from t2i_jax import config as configs
 from t2i_jax import keys, systems
-from t2i_jax.cli import main
 from t2i_jax.errors import UserError
 from t2i_jax.systems import Turn, contrastive
 from t2i_jax.training import alternate, checkpoint
@@ -25,13 +24,6 @@ BATCH = 16
 
 def config(*overrides):
     return configs.load(TINY, [f"--config.{override}" for override in overrides])
-
-
-def call(*arguments):
-    """Exit code of `t2i` with these arguments."""
-    with pytest.raises(SystemExit) as end:
-        main([str(argument) for argument in arguments])
-    return end.value.code
 
 
 @pytest.fixture(scope="module")
