@@ -26,6 +26,6 @@ def merge(tree: dict, part: Mapping[str, Array]) -> dict:
     return nested({**flat(tree), **part})
 
 
-def below(prefix: str) -> Callable[[str], bool]:
-    """Whether a path is `prefix` or lies below it."""
-    return lambda path: path == prefix or path.startswith(prefix + "/")
+def below(*prefixes: str) -> Callable[[str], bool]:
+    """Whether a path is one of `prefixes` or lies below it."""
+    return lambda path: any(path == prefix or path.startswith(prefix + "/") for prefix in prefixes)

@@ -47,31 +47,35 @@ class TextToImage:
     def __init__(self, system: System, params: dict, aux: dict, name: str):
         """name: what the model is called in the metadata of its pictures."""
         self.system, self.params, self.aux, self.name = system, params, aux, name
-        self._draw = jax.jit(system.generate)
+        compiled_in = [option for option, default in system.options.items() if not isinstance(default, float)]
+        self._draw = jax.jit(system.generate, static_argnames=compiled_in)
 
-    def __call__(
-        self, prompt: str, num_images: int = 1, seed: int = 0, truncation: float = 1.0
-    ) -> list[Image.Image]:
-        """`num_images` pictures of `prompt`.
+    def __call__(self, prompt: str, num_images: int = 1, seed: int = 0, **options) -> list[Image.Image]:
+        """`num_images` pictures of `prompt`; with return_steps=True a list of partial pictures for each.
 
-        truncation: scale of the noise; 1 draws as trained, 0 draws the most typical picture every time.
-        Raises UserError for an empty prompt, fewer than one picture and a negative truncation.
+        options: those of the model's system, `model.system.options` with their defaults, see `generate`.
+        Raises UserError for an empty prompt, fewer than one picture, and an option that the model does not have.
         """
         if num_images < 1:
             raise UserError(f"num_images = {num_images} is impossible; accepted: 1 or more")
-        images = self.generate([prompt] * num_images, key=jax.random.key(seed), truncation=truncation)
-        return [to_pil(image) for image in np.asarray(images)]
+        images = np.asarray(self.generate([prompt] * num_images, key=jax.random.key(seed), **options))
+        return [[to_pil(step) for step in image] if image.ndim == 4 else to_pil(image) for image in images]
 
-    def generate(self, prompts: list[str], *, key: Array, truncation: float = 1.0) -> Array:
-        """One picture for each prompt: float [N, H, W, C] in [-1, 1].
+    def generate(self, prompts: list[str], *, key: Array, **options) -> Array:
+        """One picture for each prompt: float [N, H, W, C] in [-1, 1]; with return_steps=True [N, S, H, W, C].
+
+        options, of systems that have them:
+            truncation: scale of the noise; 1 draws as trained, 0 draws the most typical picture every time
+            temperature, top_k, top_p: how tokens are chosen among the likely ones; 0 of top_k stands for all
+            num_inference_steps: in how many steps the tokens are drawn, 0 for one after another
+            return_steps: the partial picture after each step
 
         Picture i depends on `key`, its prompt and how often the same prompt stands before it, on nothing else.
-        Raises UserError for an empty prompt or list and a negative truncation.
+        Raises UserError for an empty prompt or list and for an option that the model does not have or cannot take.
         """
         if not prompts or not all(prompt.strip() for prompt in prompts):
             raise UserError("prompt: it is empty; describe a picture, for example 'a red heart'")
-        if not truncation >= 0:
-            raise UserError(f"truncation = {truncation} is impossible; accepted: 0 or more, 1 = as trained")
+        options = self._checked(options)
         example_keys = [_prompt_key(key, prompt, number) for prompt, number in zip(prompts, _occurrences(prompts))]
         images = []
         for start in range(0, len(prompts), BUCKET):
@@ -79,8 +83,22 @@ class TextToImage:
             padded = [start + min(i, count - 1) for i in range(BUCKET)]
             text = self.system.encode([prompts[i] for i in padded])
             keys = jnp.stack([example_keys[i] for i in padded])
-            images.append(self._draw(self.params, self.aux, text, keys, truncation=jnp.float32(truncation))[:count])
+            images.append(self._draw(self.params, self.aux, text, keys, **options)[:count])
         return jnp.concatenate(images)
+
+    def _checked(self, options: dict) -> dict:
+        """All options of the system, those given in their types. Raises UserError."""
+        known = self.system.options
+        for option, value in options.items():
+            if option not in known:
+                raise UserError(f"{self.name} has no option {option!r}; it has: {', '.join(known) or 'none'}")
+            if not value >= 0:
+                raise UserError(f"{option} = {value} is impossible; accepted: 0 or more")
+        return {
+            option: jnp.float32(options.get(option, default)) if isinstance(default, float)
+            else type(default)(options.get(option, default))
+            for option, default in known.items()
+        }
 
 
 def _prompt_key(key: Array, prompt: str, number: int) -> Array:

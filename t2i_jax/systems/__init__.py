@@ -1,7 +1,7 @@
 """A system is players taking turns: what training, sampling and evaluation need to know of a model.
 
 Each module of this package is one system: `build(config, tokenizer) -> System`, found by its name. A new system is one
-file here and one config; nothing else changes.
+file here and one config; nothing else changes. Modules whose names begin with "_" are stages that several systems share.
 """
 
 import importlib
@@ -66,15 +66,17 @@ class System(NamedTuple):
     optimizers: Mapping[str, optax.GradientTransformationExtraArgs]  # updates read `images`
     ema: Mapping[str, float]  # {path prefix: half-life in images}; matching aux entries are averaged with it
     encode: Callable[[list[str]], dict]  # captions -> host arrays [B, ...], the same as a batch's text entries
-    generate: Callable[..., Array] | None  # (params, aux, text arrays, keys [B], **options) -> images [B, H, W, C];
-    # None: a system that draws nothing
+    generate: Callable[..., Array] | None  # (params, aux, text arrays, keys [B], **options) -> images [B, H, W, C] in
+    # [-1, 1], with option return_steps=True partial ones before it: [B, S, H, W, C]; None: a system that draws nothing
     image_shape: tuple[int, int, int]  # H, W, C of the pictures it draws or sees
+    options: Mapping[str, float | int | bool] = {}  # that `generate` takes, with their defaults: a float is an input of the
+    # compiled drawing, a whole number or a truth value is compiled into it
     codec: Codec | None = None  # what its reconstructions are judged by
 
 
 def names() -> list[str]:
     """Names of the systems that exist."""
-    return sorted(module.name for module in pkgutil.iter_modules(__path__))
+    return sorted(module.name for module in pkgutil.iter_modules(__path__) if not module.name.startswith("_"))
 
 
 def build(config: ConfigDict, tokenizer: Any) -> System:

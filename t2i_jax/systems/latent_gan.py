@@ -255,8 +255,7 @@ def build(config: ConfigDict, tokenizer) -> System:
         tokens, mask = tokenizer.encode(captions, data.text_length)
         return {"tokens": tokens, "mask": mask}
 
-    owns = lambda *players: lambda path: any(below(player)(path) for player in players)
-    phase = lambda name, players, loss: Phase(name, owns(*players), loss, name, whole_batch=True)
+    phase = lambda name, players, loss: Phase(name, below(*players), loss, name, whole_batch=True)
     first = [phase("autoencoder", ["autoencoder"], autoencoder_loss)]
     if losses.patch:
         first.insert(0, phase("patches", ["patches"], patches_loss))
@@ -280,6 +279,7 @@ def build(config: ConfigDict, tokenizer) -> System:
              "generator": config.ema.generator},
         encode=encode_captions,
         generate=generate,
+        options={"truncation": 1.0},
         image_shape=shape,
         codec=Codec(
             encode=lambda params, aux, images: at_least_float32(encode(params, images)[0]),
