@@ -116,6 +116,16 @@ def section(config: ConfigDict, key: str, build: Callable[..., T], **given: Any)
     return build(**values, **given)
 
 
+def choice(config: ConfigDict, key: str, builds: Mapping[str, Callable[..., T]], **given: Any) -> T:
+    """`section` with one of several things to build: `config[key].kind` names which, the other keys belong to it."""
+    if key not in config or "kind" not in config[key]:
+        raise UserError(f"config: {key}.kind is missing; accepted: {', '.join(builds)}")
+    kind = config[key].kind
+    require(kind in builds, f"{key}.kind", kind, ", ".join(builds))
+    rest = {name: value for name, value in config[key].items() if name != "kind"}
+    return section(ConfigDict({key: rest}), key, builds[kind], **given)
+
+
 def require(condition: bool, key: str, value: Any, accepted: str) -> None:
     """Refuse an impossible value before anything is compiled."""
     if not condition:

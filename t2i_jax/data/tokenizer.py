@@ -73,6 +73,10 @@ class Tokenizer:
                           f"{cut[0][:80]!r} for one", stacklevel=2)
         return tokens, mask
 
+    def arrays(self, captions: Sequence[str], length: int) -> dict[str, np.ndarray]:
+        """What `encode` gives as a batch's text entries: {"tokens", "mask"}."""
+        return dict(zip(("tokens", "mask"), self.encode(captions, length), strict=True))
+
     def decode(self, tokens: Sequence[int]) -> str:
         """The normalized caption that gives these tokens."""
         return self._encoder.decode([int(token) for token in tokens if token not in (PAD, END)]).strip()

@@ -30,14 +30,19 @@ def info_nce(image_embedding: Array, text_embedding: Array, temperature: Array |
     image_embedding, text_embedding: `[B, D]`, of any length; temperature > 0; right: `[B, B]` bool, see `right_pairs`
     (for generated images `compatible_pairs`).
     """
-    unit = lambda x: x * jax.lax.rsqrt(jnp.sum(x**2, axis=-1, keepdims=True) + 1e-12)
-    image, text = unit(at_least_float32(image_embedding)), unit(at_least_float32(text_embedding))
+    image, text = unit(image_embedding), unit(text_embedding)
     similarity = jnp.matmul(image, text.T, precision="highest") / temperature
     own = jnp.eye(len(image), dtype=bool)
     similarity = jnp.where(right & ~own, -jnp.inf, similarity)
     image_to_text = jnp.diagonal(jax.nn.log_softmax(similarity, axis=1))
     text_to_image = jnp.diagonal(jax.nn.log_softmax(similarity, axis=0))
     return -(jnp.mean(image_to_text) + jnp.mean(text_to_image)) / 2
+
+
+def unit(embedding: Array) -> Array:
+    """Embeddings `[B, D]` at length 1 in at least float32; near 0 they stay short and keep a derivative."""
+    embedding = at_least_float32(embedding)
+    return embedding * jax.lax.rsqrt(jnp.sum(embedding**2, axis=-1, keepdims=True) + 1e-12)
 
 
 def right_pairs(caption_ids: Array, picture_caption_ids: Array) -> Array:

@@ -6,13 +6,16 @@ file here and one config; nothing else changes. Modules whose names begin with "
 
 import importlib
 import pkgutil
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
+import jax.numpy as jnp
 import optax
 from jax import Array
 from ml_collections import ConfigDict
 
+from t2i_jax import config as configs
+from t2i_jax import optimizer
 from t2i_jax.errors import UserError
 
 
@@ -72,6 +75,27 @@ class System(NamedTuple):
     options: Mapping[str, float | int | bool] = {}  # that `generate` takes, with their defaults: a float is an input of the
     # compiled drawing, a whole number or a truth value is compiled into it
     codec: Codec | None = None  # what its reconstructions are judged by
+
+
+def precision(config: ConfigDict) -> jnp.dtype | None:
+    """What activations are computed in: `config.dtype`, None for float32. Raises UserError for any other."""
+    configs.require(config.dtype in ("float32", "bfloat16"), "dtype", config.dtype, "float32, bfloat16")
+    return jnp.bfloat16 if config.dtype == "bfloat16" else None
+
+
+def optimizers_of(config: ConfigDict, stages: Sequence[Stage]) -> dict[str, optax.GradientTransformationExtraArgs]:
+    """`config.optimizers` by the names that phases give; schedules begin with the first stage that uses them.
+
+    Raises UserError where one is missing or does not fit.
+    """
+    found, begin = {}, 0
+    for stage in stages:
+        for name in (phase.optimizer for phase in stage.phases):
+            if name not in config.optimizers:
+                raise UserError(f"config: optimizers.{name} is missing")
+            found.setdefault(name, optimizer.build(config.optimizers[name], begin))
+        begin += stage.images
+    return found
 
 
 def names() -> list[str]:

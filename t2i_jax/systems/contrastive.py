@@ -15,11 +15,11 @@ from jax import Array
 from ml_collections import ConfigDict
 
 from t2i_jax import config as configs
-from t2i_jax import keys, optimizer
+from t2i_jax import keys
 from t2i_jax.models.contrastive import CaptionEncoder, ImageEncoder
 from t2i_jax.objectives import alignment
 from t2i_jax.paths import below
-from t2i_jax.systems import Phase, Stage, System, Turn
+from t2i_jax.systems import Phase, Stage, System, Turn, optimizers_of
 
 NAME = "contrastive"
 LARGEST_SCALE = 100.0  # of cosines; its inverse is the smallest temperature, as in CLIP (section 2.5)
@@ -89,17 +89,14 @@ def build(config: ConfigDict, tokenizer) -> System:
         value = alignment.info_nce(image, text, temperature, right)
         return value, ({}, {"temperature": temperature})
 
-    def encode(captions: list[str]) -> dict:
-        tokens, mask = tokenizer.encode(captions, data.text_length)
-        return {"tokens": tokens, "mask": mask}
-
     phase = Phase("encoders", lambda path: True, loss, "encoders", whole_batch=True)
+    stages = (Stage("contrastive", lengths.contrastive, (phase,)),)
     return System(
         init=init,
-        stages=(Stage("contrastive", lengths.contrastive, (phase,)),),
-        optimizers={"encoders": optimizer.build(config.optimizers.encoders)},
+        stages=stages,
+        optimizers=optimizers_of(config, stages),
         ema={},  # the learning rate's decay does what an average would
-        encode=encode,
+        encode=lambda captions: tokenizer.arrays(captions, data.text_length),
         generate=None,
         image_shape=shape,
     )

@@ -1,0 +1,155 @@
+"""A latent space to play in: the first stage of `latent_gan`, and how its latents are read afterwards.
+
+    stage 1, autoencoder   E, D_ae minimise  |x - x̂|² + w₁ |x - x̂| + α KL(q(z|x) ‖ N(0, I)) + w_adv L_G(patches of x̂)
+                           patches minimises L_D(x, x̂) + γ/2 R1                      (its gradient reaches the autoencoder late)
+    then                   z = (E(x) - μ) / s on averaged autoencoder weights, which no longer move
+    picture = D_ae(s z + μ)
+"""
+
+import dataclasses
+from collections.abc import Callable
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+from jax import Array
+from ml_collections import ConfigDict
+
+from t2i_jax import config as configs
+from t2i_jax import keys
+from t2i_jax.models.autoencoders import Autoencoder, start_as_pca
+from t2i_jax.models.discriminators import PatchDiscriminator
+from t2i_jax.objectives import adversarial, diagnostics, penalty, variational
+from t2i_jax.objectives.augment import cut_mix, mirror
+from t2i_jax.objectives.precision import at_least_float32
+from t2i_jax.objectives.reconstruction import smooth_absolute
+from t2i_jax.paths import below
+from t2i_jax.systems import Codec, Phase, Turn
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class AutoencoderLosses:
+    """Those entries of a config section `losses` that belong to the autoencoder."""
+
+    l1: float = 0.1  # of reconstructions, beside the mean square
+    kl: float = 3e-6  # summed over the latent
+    patch: float = 0.0  # adversarial weight of reconstructions; 0 = no patch discriminator's turn
+    patch_gamma: float = 1.0
+    patch_start: int = 0  # images after which it reaches the autoencoder
+    cut_mix: float = 0.5  # share of training pictures with a rectangle from another, autoencoder only
+    mirror: bool = True  # half of the pictures, autoencoder only
+
+
+@dataclasses.dataclass(frozen=True)
+class Scale:
+    """The config section `latents`."""
+
+    whitening: float = 0.5  # 0: one scale for all dimensions, 1: each to unit variance
+
+
+class Latents(NamedTuple):
+    """The stage, and the space it leaves behind."""
+
+    size: int
+    init: Callable[[Array], tuple[dict, dict]]  # key -> players "autoencoder" and "patches", aux "latent"
+    phases: tuple[Phase, ...]  # of the stage
+    start: Callable  # (state, sample) -> state: before it, as principal components
+    freeze: Callable  # (state, sample) -> state: after it, averaged weights and the latents' scale
+    of: Callable[[Turn], Array]  # latents [B, size] of a turn's pictures, scaled
+    draw: Callable[[dict, dict, Array], Array]  # (params, aux, scaled latents) -> images [B, H, W, C] in [-1, 1]
+    codec: Codec
+
+
+def build(config: ConfigDict, shape: tuple[int, int, int], losses: AutoencoderLosses, **dtype) -> Latents:
+    """From the config sections autoencoder, patches, latents. Raises UserError where one does not fit."""
+    scaling = configs.section(config, "latents", Scale)
+    autoencoder = configs.section(config, "autoencoder", Autoencoder, image_shape=shape, **dtype)
+    patches = configs.section(config, "patches", PatchDiscriminator)
+    size = autoencoder.latent
+
+    def init(key: Array) -> tuple[dict, dict]:
+        image = jnp.zeros((1, *shape))
+        params = {name: net.init(keys.named(key, name), image)["params"]
+                  for name, net in (("autoencoder", autoencoder), ("patches", patches))}
+        return params, {"latent": {"mean": jnp.zeros(size), "scale": jnp.ones(size), "energy": jnp.ones(())}}
+
+    def encode(params: dict, images: Array) -> tuple[Array, Array]:
+        return autoencoder.apply({"params": params["autoencoder"]}, images, method="encode")
+
+    def decode(params: dict, z: Array) -> Array:
+        return autoencoder.apply({"params": params["autoencoder"]}, z, method="decode")
+
+    def pictures(turn: Turn) -> Array:
+        images = turn.batch["image"]
+        if losses.mirror:
+            images = mirror(images, keys.named(turn.keys, "mirror"))
+        return cut_mix(images, keys.named(turn.keys, "cut mix"), losses.cut_mix) if losses.cut_mix else images
+
+    def reconstruct(turn: Turn, images: Array) -> tuple[Array, Array, Array]:
+        mean, log_variance = encode(turn.params, images)
+        z = variational.sample(mean, log_variance, keys.named(turn.keys, "posterior"))
+        return at_least_float32(decode(turn.params, z)), mean, log_variance
+
+    def patch_logits(params: dict, images: Array) -> Array:
+        return patches.apply({"params": params["patches"]}, images)
+
+    def autoencoder_loss(turn: Turn):
+        images = pictures(turn)
+        made, mean, log_variance = reconstruct(turn, images)
+        # Clipped in value but not in gradient: nothing is to be learnt outside the range of a picture.
+        error = made + jax.lax.stop_gradient(jnp.clip(made, -1, 1) - made) - images
+        square, absolute = jnp.mean(error**2), smooth_absolute(error)
+        kl = jnp.mean(variational.kl_standard_normal(mean, log_variance))
+        loss = square + losses.l1 * absolute + losses.kl * kl
+        terms = {"mean_square": square, "kl": kl, "active": diagnostics.active_units(mean)}
+        if losses.patch:
+            terms["patch"] = adversarial.NON_SATURATING.generator(patch_logits(turn.params, made), None)
+            loss += losses.patch * (turn.images >= losses.patch_start) * terms["patch"]
+        return loss, ({}, terms)
+
+    def patches_loss(turn: Turn):
+        images = pictures(turn)
+        made = jax.lax.stop_gradient(reconstruct(turn, images)[0])
+        real, fake = patch_logits(turn.params, images), patch_logits(turn.params, made)
+        r1 = penalty.gradient_penalty(lambda x: patch_logits(turn.params, x).sum(axis=(1, 2)), images)
+        loss = adversarial.NON_SATURATING.discriminator(real, fake) + losses.patch_gamma / 2 * r1
+        return loss, ({}, {"r1": r1, "accuracy": adversarial.accuracy(real, fake)})
+
+    def start(state, sample: dict):
+        params = state.params["autoencoder"]
+        fitted = start_as_pca(params, sample["image"], keys.named(state.key, "pca"))
+        average = jax.tree.map(jnp.copy, fitted)
+        return dataclasses.replace(
+            state,
+            params=state.params | {"autoencoder": fitted},
+            ema=state.ema | {"params": state.ema["params"] | {"autoencoder": average}},
+        )
+
+    def freeze(state, sample: dict):
+        averaged = jax.tree.map(jnp.copy, state.ema["params"]["autoencoder"])
+        params = state.params | {"autoencoder": averaged}
+        z = at_least_float32(encode(params, sample["image"])[0])
+        deviation = jnp.maximum(z.std(axis=0), 1e-3 * z.std())  # directions that no picture uses stay finite
+        scale = deviation**scaling.whitening
+        scale *= jnp.sqrt(jnp.mean((deviation / scale) ** 2))  # mean square 1 over the dimensions together
+        latent = {"mean": z.mean(axis=0), "scale": scale, "energy": jnp.sum(z.var(axis=0))}
+        return dataclasses.replace(state, params=params, aux=state.aux | {"latent": latent})
+
+    def of(turn: Turn) -> Array:
+        latent = turn.aux["latent"]
+        mean = at_least_float32(encode(turn.params, turn.batch["image"])[0])
+        return (mean - latent["mean"][None]) / latent["scale"][None]
+
+    def draw(params: dict, aux: dict, z: Array) -> Array:
+        return jnp.clip(decode(params, z * aux["latent"]["scale"][None] + aux["latent"]["mean"][None]), -1, 1)
+
+    phase = lambda name, loss: Phase(name, below(name), loss, name, whole_batch=True)
+    first = [phase("patches", patches_loss)] if losses.patch else []
+    return Latents(
+        size, init, (*first, phase("autoencoder", autoencoder_loss)), start, freeze, of, draw,
+        Codec(
+            encode=lambda params, aux, images: at_least_float32(encode(params, images)[0]),
+            decode=lambda params, aux, z: jnp.clip(at_least_float32(decode(params, z)), -1, 1),
+            size=size,
+        ),
+    )

@@ -1,0 +1,121 @@
+"""`dcgan`: a convolutional GAN that is told what to draw.
+
+    discriminator minimises    -log D(x, t) - ½ [log(1 - D(x_g, t)) + log(1 - D(x, t_wrong))] + λ₁ Σ|θ| + λ₂ Σθ² + ...
+    generator, text minimise   -log D(x_g, t) + ...              x_g = G(z, t)
+    reported                   L = L_D + λ_G L_G
+
+The other terms, off by default, stand in `_game.py`. Without wrong captions (losses.matching = False) L_D is binary
+cross-entropy. The generator's batch normalization sees the whole global batch, wherever it lies; its running
+statistics move in the generator's turn only, and samples are drawn with them.
+"""
+
+import dataclasses
+
+import jax.numpy as jnp
+from jax import Array
+from ml_collections import ConfigDict
+
+from t2i_jax import config as configs
+from t2i_jax import keys
+from t2i_jax.models.discriminators import ConvDiscriminator, DenseDiscriminator
+from t2i_jax.models.generators import ConvGenerator, DenseGenerator
+from t2i_jax.models.text import TextEncoder
+from t2i_jax.objectives.precision import at_least_float32
+from t2i_jax.paths import below
+from t2i_jax.systems import Phase, Stage, System, Turn, _game, optimizers_of, precision
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Losses(_game.GameLosses):
+    """The config section `losses`."""
+
+    generator: float = 1.0  # λ_G, of the reported total
+
+
+@dataclasses.dataclass(frozen=True)
+class Lengths:
+    """The config section `stages`, in images."""
+
+    gan: int
+
+
+@dataclasses.dataclass(frozen=True)
+class Turns:
+    """The config section `turns`: each player's turn comes on every n-th step."""
+
+    discriminator: int = 1
+    generator: int = 1
+
+
+def build(config: ConfigDict, tokenizer) -> System:
+    """The system of a config with data, noise (its dimensions) and sections text, generator, discriminator, losses, turns,
+    stages, optimizers, ema. Raises UserError where a section does not fit.
+    """
+    data, noise, dtype = config.data, config.noise, {"dtype": precision(config)}
+    shape = (data.resolution, data.resolution, data.channels)
+    configs.require(noise > 0, "noise", noise, "1 or more dimensions")
+    losses, lengths = configs.section(config, "losses", Losses), configs.section(config, "stages", Lengths)
+    turns = configs.section(config, "turns", Turns)
+    text = configs.section(config, "text", TextEncoder, vocabulary=data.vocabulary, **dtype)
+    generator = configs.choice(config, "generator", {"dense": DenseGenerator, "conv": ConvGenerator}, image_shape=shape,
+                               **dtype)
+    discriminator = configs.choice(config, "discriminator", {"dense": DenseDiscriminator, "conv": ConvDiscriminator},
+                                   **dtype)
+    game = _game.build(losses, lambda params, images, sentence: discriminator.apply(
+        {"params": params["discriminator"]}, images, sentence))
+
+    def init(key: Array) -> tuple[dict, dict]:
+        tokens, sentence = jnp.zeros((1, data.text_length), jnp.int32), jnp.zeros((1, text.width))
+        made = generator.init(keys.named(key, "generator"), jnp.zeros((1, noise)), sentence)
+        judged = discriminator.init(keys.named(key, "discriminator"), jnp.zeros((1, *shape)), sentence)
+        params = {
+            "text": text.init(keys.named(key, "text"), tokens, tokens == 0)["params"],
+            "generator": made["params"],
+            "discriminator": judged["params"],
+        }
+        return params, {"generator": made.get("batch_stats", {})}
+
+    def read(params: dict, batch: dict) -> Array:
+        return text.apply({"params": params["text"]}, batch["tokens"], batch["mask"])[1]
+
+    def imagine(turn: Turn, sentence: Array) -> tuple[Array, dict]:
+        """Images, and the running statistics after them."""
+        variables = {"params": turn.params["generator"], "batch_stats": turn.aux["generator"]}
+        z = keys.normal(keys.named(turn.keys, "noise"), (noise,))
+        images, moved = generator.apply(variables, z, sentence, train=True, mutable=["batch_stats"])
+        return at_least_float32(images), moved.get("batch_stats", {})
+
+    def discriminator_loss(turn: Turn):
+        sentence = read(turn.params, turn.batch)
+        loss, terms = game.discriminator(turn, imagine(turn, sentence)[0], sentence)
+        return loss, ({}, terms)
+
+    def generator_loss(turn: Turn):
+        sentence = read(turn.params, turn.batch)
+        made, statistics = imagine(turn, sentence)
+        loss, terms = game.generator(turn, made, sentence)
+        terms["total"] = terms["discriminator"] + losses.generator * terms["gan"]
+        return loss, ({"generator": statistics}, terms)
+
+    def generate(params: dict, aux: dict, batch: dict, example_keys: Array, truncation: Array | float = 1.0) -> Array:
+        variables = {"params": params["generator"], "batch_stats": aux["generator"]}
+        z = truncation * keys.normal(keys.named(example_keys, "noise"), (noise,))
+        return at_least_float32(generator.apply(variables, z, read(params, batch)))
+
+    phases = (
+        Phase("discriminator", below("discriminator"), discriminator_loss, "discriminator", every=turns.discriminator,
+              whole_batch=True),
+        Phase("generator", below("generator", "text"), generator_loss, "generator", ("generator",), every=turns.generator,
+              whole_batch=True),
+    )
+    stages = (Stage("gan", lengths.gan, phases),)
+    return System(
+        init=init,
+        stages=stages,
+        optimizers=optimizers_of(config, stages),
+        ema={"generator": config.ema.generator, "text": config.ema.generator},
+        encode=lambda captions: tokenizer.arrays(captions, data.text_length),
+        generate=generate,
+        options={"truncation": 1.0},
+        image_shape=shape,
+    )
