@@ -2,8 +2,12 @@
 
     t2i train --config configs/conv_codec.py:small --workdir runs/conv_codec   # OpenMoji at 32x32, two CPU cores
     t2i train --config configs/conv_codec.py --workdir runs/conv_codec64       # 64x64, wider, one GPU
-    t2i train --config configs/conv_codec.py:dense --workdir runs/dense        # the reference's dense output layer
+    t2i train --config configs/conv_codec.py:dense --workdir runs/dense        # with a dense output layer, 32x32
     t2i train --config configs/conv_codec.py:tiny --workdir runs/tiny          # as small as it works: the tests
+
+`:small`, 3.5 million parameters: 204,800 images in 23.4 minutes (17 minutes of CPU time) on two cores that up to ten other
+programs shared. R-precision by `t2i compare` (300 pictures at most, one seed) .470 / .592 / .475 on training captions / unseen tone /
+unseen pair, Frechet distance .098 on training captions. Seen: as dcgan, with a little less speckle and faces that have eyes and a mouth.
 """
 
 from ml_collections import ConfigDict
@@ -57,7 +61,7 @@ def get_config(arg: str = "") -> ConfigDict:
         case "small":
             small(config)
         case "dense":
-            config.generator.dense_output = True
+            dense(config)
         case "tiny":
             tiny(config)
     return config
@@ -72,13 +76,19 @@ def small(config: ConfigDict) -> None:
     config.embedder.update(embedding=128, channels=(32, 64, 128))
     config.generator.update(encoder=(32, 64), decoder=(256, 128, 32))
     config.discriminator.update(channels=(32, 64, 128, 256), hidden=256, embedding=128)
-    config.stages.update(features=38_400, correspondence=102_400, gan=153_600)
+    config.stages.update(features=25_600, correspondence=64_000, gan=115_200)
     for name in ("features", "correspondence"):
         config.optimizers[name].update(learning_rate=1e-3)
     for name in ("discriminator", "generator"):
-        config.optimizers[name].update(learning_rate=5e-4, decay="cosine", decay_start=76_800, decay_end=153_600, final=0.05)
+        config.optimizers[name].update(learning_rate=5e-4, decay="cosine", decay_start=51_200, decay_end=115_200, final=0.05)
     config.ema.update(generator=10_000.0)
     config.run.update(checkpoint_every=64_000, samples_every=64_000)
+
+
+def dense(config: ConfigDict) -> None:
+    """A dense last layer, behind few maps at 32x32: it has a weight for each of their values and each of the picture's."""
+    config.data.update(resolution=32)
+    config.generator.update(decoder=(512, 256, 8), dense_output=True)
 
 
 def tiny(config: ConfigDict) -> None:

@@ -4,6 +4,15 @@
     t2i train --config configs/dcgan.py --workdir runs/dcgan64           # 64x64, wider, one GPU
     t2i train --config configs/dcgan.py:mnist --workdir runs/digits      # the reference's layers, 28x28 handwritten digits
     t2i train --config configs/dcgan.py:tiny --workdir runs/tiny         # as small as it works: the tests
+
+`:small`, 2.5 million parameters, measured on two cores that up to ten other programs shared: 102,400 images at 200 images/s while it
+ran, 9 minutes. R-precision of training captions / unseen tone / unseen pair, Frechet distance of training captions:
+
+    64,000 images                     .268 / .363 / .213   .146   (250 pictures)
+    102,400 images, kept              .470 / .704 / .525   .107   (`t2i compare`, 300 pictures at most)
+
+Seen: shapes and main colours follow the caption (two people holding hands, a yellow face, a heart); strong speckle of
+single pixels everywhere.
 """
 
 from ml_collections import ConfigDict
@@ -64,9 +73,9 @@ def small(config: ConfigDict) -> None:
     config.text.update(width=128, depth=0)  # a bag of words
     config.generator.update(channels=(256, 128, 64))
     config.discriminator.update(channels=(32, 64, 128, 256), embedding=128)
-    config.stages.update(gan=192_000)
+    config.stages.update(gan=102_400)
     for player in config.optimizers.values():
-        player.update(learning_rate=5e-4, decay="cosine", decay_start=96_000, decay_end=192_000, final=0.05)
+        player.update(learning_rate=5e-4, decay="cosine", decay_start=51_200, decay_end=102_400, final=0.05)
     config.ema.update(generator=10_000.0)
     config.run.update(checkpoint_every=64_000, samples_every=64_000)
 

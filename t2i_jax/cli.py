@@ -14,6 +14,7 @@ COMMANDS = {
     "train": "Train a model from a config, or go on with a run.",
     "sample": "Draw pictures from prompts.",
     "evaluate": "Judge a model: figures, pictures, comparisons.",
+    "compare": "Train and judge several systems side by side.",
     "data": "Prepare and inspect data sets.",
 }
 

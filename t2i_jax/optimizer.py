@@ -20,7 +20,8 @@ def build(config: Mapping, begin: float = 0) -> optax.GradientTransformationExtr
     begin: the images at which its stage starts; warm-up and decay are counted from there.
 
     config fields:
-        name: "sgd", "momentum" (b1), "adam" (Kingma & Ba 2015) or "adamw" (Loshchilov & Hutter 2019)
+        name: "sgd", "momentum" (b1), "adam" (Kingma & Ba 2015) or "adamw" (Loshchilov & Hutter 2019); "sgd" with as many
+            pictures in a batch as there are is full-batch gradient descent: every step sees each of them once
         learning_rate: its largest value, after warm-up and before decay
         b1, b2, eps: averaging of the gradient and of its square, and what is added to the root
         b2_final: optional; b2 moves there along the decay, as in R3GAN (Huang et al. 2024, appendix)

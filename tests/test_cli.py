@@ -36,7 +36,7 @@ def train(config, workdir, *more):
     (lambda tmp: train(TINY, tmp / "w", "--config.losses.adversarial=hing"), "'hing' is unknown; use one of: minimax"),
     (lambda tmp: train(TINY, tmp / "w", "--config.text.heads=3"), "text.heads = 3 is impossible; accepted: a divisor"),
     (lambda tmp: train(TINY, tmp / "w", "--config.fsdp=3"), "fsdp = 3 is impossible"),
-    (lambda tmp: train(TINY, tmp / "w", "--config.system=gan"), "system = 'gan' is unknown; accepted: contrastive, latent_gan"),
+    (lambda tmp: train(TINY, tmp / "w", "--config.system=gan"), "system = 'gan' is unknown; accepted: contrastive, conv_codec"),
     (lambda tmp: train(TINY, tmp / "w", "--config.optimizers.generator.name=lion"), "'lion' is unknown"),
     (lambda tmp: train(TINY, tmp / "w", "--config.data.source=web"), "unknown data source 'web'"),
     (lambda tmp: train(TINY, tmp / "file" / "w"), "file"),
@@ -54,7 +54,7 @@ def train(config, workdir, *more):
     (lambda tmp: ["sample", "--workdir", tmp, "--prompt", "x", "--out", tmp / "file" / "o.png"], "cannot write"),
     (lambda tmp: ["sample", "--workdir", tmp, "--prompt", "x", "--out", tmp / "o.jpg"], "is not a .png file"),
     (lambda tmp: ["sample", "--workdir", tmp, "--prompts", tmp / "no.txt", "--out", tmp / "o.png"], "cannot read"),
-    (lambda tmp: ["sample", "--workdir", tmp, "--prompt", "x"], "'--out'"),
+    (lambda tmp: ["sample", "--workdir", tmp, "--prompt", "x"], "--out is missing"),
     (lambda tmp: ["draw"], "No such command 'draw'"),
 ])
 def test_a_mistake_ends_in_one_line_and_code_2_with_nothing_written(arguments, message, tmp_path, capsys):

@@ -23,13 +23,13 @@ def command():
 @click.option("--heldout-fraction", default=0.05, show_default=True, help="Of a folder that has no held-out part.")
 def prepare(source, out, path, resolution, channels, denoise, drop_near_duplicates, languages, template,
             heldout_fraction):
-    """Check, resize and store the pictures of SOURCE: openmoji, tfds:NAME or a folder.
+    """Check, resize and store the pictures of SOURCE: openmoji, digits, tfds:NAME or a folder.
 
     What was dropped or repaired is listed in report.md of the new folder, a contact sheet lies beside it."""
     from t2i_jax.data.prepare import prepare as run
     from t2i_jax.data.sources import open_source
 
-    if source != "openmoji" and not source.startswith("tfds:"):
+    if source not in ("openmoji", "digits") and not source.startswith("tfds:"):
         source, path = "folder", source
     languages = tuple(language.strip() for language in languages.split(",") if language.strip())
     with open_source(source, path, languages=languages or ("en",), template=template,
@@ -54,6 +54,7 @@ def inspect(directory):
     click.echo(f"{directory}: {info['source']}, {info['resolution']}x{info['resolution']}, {info['channels']} channels "
                f"({info['filter']})")
     click.echo(f"licence      {info['licence']}\nfingerprint  {info['fingerprint']}")
+    click.echo(f"languages    {', '.join(Prepared(directory, 'train').languages) or 'not known'}")
     for split in info["splits"]:
         captions = Prepared(directory, split).captions()
         longest = max(captions, key=len)

@@ -27,11 +27,13 @@ EVALUATOR = "configs/evaluator.py"
 @click.option("--attributes", type=click.Path(path_type=Path), help='JSON {"attribute": {"value": ["phrase", ...]}} to '
               "read off pictures, where the data have none of their own.")
 @click.option("--seed", default=0, show_default=True, type=click.IntRange(0, 2**32 - 1), help="Same seed, same card.")
+@click.option("--language", default="", help="Judge by the most detailed caption in this language, such as zh.  "
+              "[default: by the last caption, whatever its language]")
 @click.option("--out", type=click.Path(path_type=Path), help="Directory of card.json and card.html.  [default: "
-              "WORKDIR/evaluation]")
+              "WORKDIR/evaluation, with --language zh WORKDIR/evaluation-zh]")
 @click.option("--compare", nargs=2, type=click.Path(path_type=Path), metavar="A B", help="Set two cards, or those of "
               "two runs, side by side instead.")
-def command(workdir, splits, num, weights, evaluator, towers, attributes, seed, out, compare) -> int | None:
+def command(workdir, splits, num, weights, evaluator, towers, attributes, seed, language, out, compare) -> int | None:
     """Judge a model's pictures, beside real ones and baselines.
 
     \b
@@ -47,12 +49,12 @@ def command(workdir, splits, num, weights, evaluator, towers, attributes, seed, 
         return None
     if workdir is None:
         raise UserError("--workdir is missing; give the directory of a trained run, or --compare A B")
-    out = out or root(workdir) / "evaluation"
-    return judge(workdir, splits, num, weights, evaluator, towers, attributes, seed, out)
+    out = out or root(workdir) / ("evaluation" + f"-{language}" * bool(language))
+    return judge(workdir, splits, num, weights, evaluator, towers, attributes, seed, out, language)
 
 
 def judge(workdir: Path, splits, num: int, weights: str, evaluator: str, towers, attributes: Path | None, seed: int,
-          out: Path) -> int:
+          out: Path, language: str = "") -> int:
     """Make and write the card of a run; the exit code."""
     from t2i_jax.data.attributes import attributes_of, read_attributes
     from t2i_jax.data.prepared import Prepared, read_info
@@ -77,6 +79,8 @@ def judge(workdir: Path, splits, num: int, weights: str, evaluator: str, towers,
     if data["train"].fingerprint != run.about["data"]:
         raise UserError(f"data: {directory} is not what {workdir} was trained on; restore it to evaluate the run")
     splits = choose_splits(list(data), splits)
+    for split in ("train", *splits):
+        data[split].in_language(language)
     asked = read_attributes(attributes) if attributes else attributes_of(info["source"])
     mesh = make_mesh()
     networks = [tower_of(text) for text in towers]
@@ -86,12 +90,13 @@ def judge(workdir: Path, splits, num: int, weights: str, evaluator: str, towers,
     say = lambda line: print(f"t2i: {line}", file=sys.stderr)
     card, shown = cards.make(
         as_judged(model, run.about, weights, mesh), data, Evaluator.load(trained, mesh), networks, asked,
-        splits=splits, num=num, seed=seed, say=say,
+        splits=splits, num=num, seed=seed, say=say, language=language,
     )
     out.mkdir(parents=True, exist_ok=True)
     (out / "card.json").write_text(cards.to_json(card), encoding="utf-8")
     (out / "card.html").write_text(page(card, shown), encoding="utf-8")
-    print("\n".join([f"{card['model']['name']}, {weights} weights", *terminal_lines(card), ""]))
+    prompts = f", prompts in {language}" if language else ""
+    print("\n".join([f"{card['model']['name']}, {weights} weights{prompts}", *terminal_lines(card), ""]))
     print(f"{out / 'card.json'}\n{out / 'card.html'}")
     return 0
 
@@ -136,6 +141,7 @@ def evaluator_run(spec: str, workdir: Path, config: str, data: Path) -> tuple[Pa
     """
     from t2i_jax import config as configs
     from t2i_jax.commands import train
+    from t2i_jax.data.training import PICTURES
     from t2i_jax.training.checkpoint import newest_good
 
     if Path(spec).is_dir():
@@ -149,8 +155,7 @@ def evaluator_run(spec: str, workdir: Path, config: str, data: Path) -> tuple[Pa
         raise UserError(f"--evaluator: there is no {path!r} here, which an evaluator would be trained from; run t2i "
                         "evaluate beside configs/, or give another config or a trained evaluator's directory")
     of_run, made = configs.from_json(config).data, configs.read(path, arg)
-    for key in ("source", "resolution", "channels", "languages", "template", "heldout_fraction", "limit", "denoise",
-                "drop_near_duplicates"):
+    for key in PICTURES:
         made.data[key] = of_run[key]
     made.data.path = str(data.absolute())
     made.data.text_length = max(made.data.text_length, of_run.text_length)  # captions cut short would look alike

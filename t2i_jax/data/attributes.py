@@ -66,13 +66,18 @@ OPENMOJI = (
              "woman’s", "men’s", "women’s"),
     }),
 )
+DIGITS = (
+    Attribute("strokes", {"thin": ("thin strokes",), "medium": ("medium strokes",), "bold": ("bold strokes",)}),
+    Attribute("slant", {"left": ("leaning left",), "upright": ("upright",), "right": ("leaning right",)}),
+    Attribute("width", {"narrow": ("narrow",), "average": ("average width",), "wide": ("wide",)}),
+)
 # Prompts that leave something open and are judged wherever the training captions have them.
 OPENMOJI_PROMPTS = ("firefighter", "person swimming", "flag", "face")
 
 
 def attributes_of(source: str) -> tuple[Attribute, ...]:
-    """The attributes known of a data source ("openmoji"); () for others, whose users may write a file of them."""
-    return OPENMOJI if source == "openmoji" else ()
+    """The attributes known of a source, "openmoji" or "digits"; () for others, whose users may write a file of them."""
+    return {"openmoji": OPENMOJI, "digits": DIGITS}.get(source, ())
 
 
 def open_prompts_of(source: str) -> tuple[str, ...]:

@@ -51,7 +51,7 @@ def clean_captions(captions: tuple[str, ...]) -> tuple[tuple[str, ...], list[str
         except UnicodeEncodeError:
             notes.append("caption dropped: not UTF-8")
             continue
-        text = " ".join("".join(letter if letter.isprintable() else " " for letter in caption).split())
+        text = tidy(caption)
         if text:
             kept.append(text)
         else:
@@ -60,6 +60,11 @@ def clean_captions(captions: tuple[str, ...]) -> tuple[tuple[str, ...], list[str
         raise Unusable("no usable caption" + "".join(f" ({note.removeprefix('caption dropped: ')})" for note in
                                                      dict.fromkeys(notes)))
     return tuple(dict.fromkeys(kept)), notes
+
+
+def tidy(caption: str) -> str:
+    """A caption with single blanks and nothing that cannot be printed."""
+    return " ".join("".join(letter if letter.isprintable() else " " for letter in caption).split())
 
 
 def decode(content: bytes, name: str) -> tuple[Image.Image, list[str]]:

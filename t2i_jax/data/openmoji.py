@@ -46,12 +46,13 @@ def config(languages: tuple[str, ...] = ("en",), limit: int = 0) -> OpenmojiConf
 
 
 class Openmoji(tfds.core.GeneratorBasedBuilder):
-    """Splits train, heldout_compositions and heldout_concepts of {image, captions, cut, family}, named by file stem.
+    """Splits train, heldout_compositions and heldout_concepts of {image, captions, languages, cut, family}, named by
+    file stem.
 
     `Openmoji(data_dir=..., config=config(("en", "zh")), file_format="array_record")`, then `download_and_prepare()` and
     `as_data_source()`: 3,904 pictures of 128 x 128."""
 
-    VERSION = tfds.core.Version("1.0.0")
+    VERSION = tfds.core.Version("1.1.0")
 
     def _info(self) -> tfds.core.DatasetInfo:
         return self.dataset_info_from_configs(
@@ -62,6 +63,7 @@ class Openmoji(tfds.core.GeneratorBasedBuilder):
             features=tfds.features.FeaturesDict({
                 "image": tfds.features.Image(shape=(SIZE, SIZE, 3), encoding_format="png"),
                 "captions": tfds.features.Sequence(tfds.features.Text()),
+                "languages": tfds.features.Sequence(tfds.features.Text()),
                 "name": tfds.features.Text(),
                 "cut": tfds.features.Text(),
                 "family": tfds.features.Text(),
@@ -77,4 +79,5 @@ class Openmoji(tfds.core.GeneratorBasedBuilder):
             pictures = pictures[::max(1, len(pictures) // self.builder_config.limit)][:self.builder_config.limit]
         for index, picture in enumerate(tqdm(pictures, desc="drawing", unit="picture", leave=False)):
             yield index, {"image": io.BytesIO(rasterize(picture.code)), "captions": list(picture.captions),
-                          "name": picture.code, "cut": picture.cut, "family": picture.family}
+                          "languages": list(picture.languages), "name": picture.code, "cut": picture.cut,
+                          "family": picture.family}

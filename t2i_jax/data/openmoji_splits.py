@@ -23,7 +23,9 @@ PROFESSION_FRACTION = 0.38  # of the professions lose one gender to cut B
 
 
 class Picture(NamedTuple):
-    """One OpenMoji picture. `code` names its SVG file; captions go from general to detailed, language by language."""
+    """One OpenMoji picture. `code` names its SVG file; captions go from general to detailed, language by language.
+
+    Languages: of each caption, "en zh" where both say the same."""
 
     code: str
     captions: tuple[str, ...]
@@ -32,6 +34,7 @@ class Picture(NamedTuple):
     family: str  # English name of what it shows, gender and tone aside
     gender: str
     tones: tuple[str, ...]
+    languages: tuple[str, ...]
 
 
 def words(caption: str, language: str = "en") -> set[str]:
@@ -107,10 +110,15 @@ def pictures(languages: tuple[str, ...] = ("en",)) -> tuple[Picture, ...]:
     made = []
     for bare in everything:
         part = openmoji_captions.structure(bare)
-        captions = tuple(dict.fromkeys(text for language in languages for text in texts(bare, language)))
+        spoken = defaultdict(list)
+        for language in languages:
+            for text in texts(bare, language):
+                spoken[text].append(language)
+        captions = tuple(spoken)
         if captions:
             made.append(Picture(openmoji_captions.code(bare), captions, split[cut.get(bare)], cut.get(bare, ""),
                                 openmoji_captions.name(part.family, "en"), part.gender,
-                                tuple(openmoji_captions.name(tone, "en") for tone in part.tones)))
+                                tuple(openmoji_captions.name(tone, "en") for tone in part.tones),
+                                tuple(" ".join(spoken[text]) for text in captions)))
     return tuple(made)
 

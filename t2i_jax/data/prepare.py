@@ -40,6 +40,7 @@ class _Kept(NamedTuple):
     split: str
     captions: tuple[str, ...]
     tags: dict[str, str]
+    languages: dict[str, frozenset[str]]  # {caption: its languages}, {} where the source does not know
 
 
 def prepare(source: Source, out: str | Path, *, resolution: int, channels: int = 3, denoise: bool = False,
@@ -125,10 +126,19 @@ def _clean_all(source: Source, spool, report: Report, resolution: int, channels:
                 continue
             for note in result.notes:
                 report.note(example.name, example.split, note)
-            kept.append(_Kept(len(kept), example.name, example.split, result.captions, example.tags))
+            kept.append(_Kept(len(kept), example.name, example.split, result.captions, example.tags,
+                              _languages(example)))
             spool.write(result.image.tobytes())
     spool.flush()
     return kept
+
+
+def _languages(example: Example) -> dict[str, frozenset[str]]:
+    spoken: dict[str, frozenset[str]] = {}
+    for caption, languages in zip(example.captions, example.languages):
+        text = cleaning.tidy(caption)
+        spoken[text] = spoken.get(text, frozenset()) | {*languages.split()}
+    return spoken
 
 
 def _in_order(pool: ThreadPoolExecutor, work, items: Iterable, ahead: int = 64) -> Iterator[tuple]:
@@ -160,10 +170,19 @@ def _without_exact(kept: list[_Kept], pixels: np.ndarray, report: Report) -> lis
         original = unique[first[digest]]
         report.drop(item.name, item.split, f"exact duplicate: of {original.name} ({original.split})")
         if original.split == item.split:
-            *general, detailed = original.captions  # the last caption stays last
-            captions = (*dict.fromkeys(text for text in (*general, *item.captions) if text != detailed), detailed)
-            unique[first[digest]] = original._replace(captions=captions)
+            unique[first[digest]] = _joined(original, item)
     return unique
+
+
+def _joined(original: _Kept, other: _Kept) -> _Kept:
+    """`original` with the captions of the same picture elsewhere; its own last one, of every language, stays last."""
+    nobody = frozenset()
+    spoken = {text: original.languages.get(text, nobody) | other.languages.get(text, nobody)
+              for text in (*original.languages, *other.languages)}
+    last = {language: text for text in original.captions for language in original.languages.get(text, ())}
+    detailed = [text for text in original.captions if text in last.values() or text == original.captions[-1]]
+    general = [text for text in dict.fromkeys((*original.captions, *other.captions)) if text not in detailed]
+    return original._replace(captions=(*general, *detailed), languages=spoken)
 
 
 def _without_near(kept: list[_Kept], pixels: np.ndarray, report: Report, drop: bool) -> list[_Kept]:
@@ -189,8 +208,7 @@ def _write(kept: list[_Kept], pixels: np.ndarray, work: Path, report: Report) ->
     splits = {}
     for split in dict.fromkeys(item.split for item in kept):
         items = [item for item in kept if item.split == split]
-        lines = "".join(json.dumps({"name": item.name, "captions": item.captions, "tags": item.tags}, sort_keys=True)
-                        + "\n" for item in items).encode()
+        lines = "".join(json.dumps(_line(item), sort_keys=True) + "\n" for item in items).encode()
         (work / f"{split}.jsonl").write_bytes(lines)
         writer = ArrayRecordWriter(str(work / f"{split}.array_record"), "group_size:1,uncompressed")
         for item in items:
@@ -201,6 +219,14 @@ def _write(kept: list[_Kept], pixels: np.ndarray, work: Path, report: Report) ->
         splits[split] = {"count": len(items), "captions": report.captions[split],
                          "captions_sha256": hashlib.sha256(lines).hexdigest()}
     return splits
+
+
+def _line(item: _Kept) -> dict:
+    """What the .jsonl file says of a picture."""
+    line = {"name": item.name, "captions": item.captions, "tags": item.tags}
+    if item.languages:
+        line["languages"] = [" ".join(sorted(item.languages.get(text, ()))) for text in item.captions]
+    return line
 
 
 def _write_json(path: Path, content: dict) -> None:

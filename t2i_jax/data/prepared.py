@@ -2,7 +2,8 @@
 
     DIR/info.json              what is in it; written by prepare.py
     DIR/<split>.array_record   one record per picture: its pixels, row by row
-    DIR/<split>.jsonl          one line per picture: {"captions", "name", "tags"}
+    DIR/<split>.jsonl          one line per picture: {"captions", "name", "tags"}, and "languages", one entry for
+                               each caption, where the source knows them
 """
 
 import hashlib
@@ -38,14 +39,17 @@ def read_info(directory: str | Path) -> dict[str, Any]:
 
 
 def contents_fingerprint(directory: str | Path) -> str:
-    """SHA-256 over all pictures and captions in order, read back from DIR. UserError where they are damaged."""
+    """SHA-256 over all pictures and captions in order, read back from DIR. UserError where they are damaged.
+
+    What language a caption is in is no part of it: training reads nothing of it."""
     info = read_info(directory)
     digest = hashlib.sha256(f"{info['format_version']} {info['resolution']} {info['channels']}".encode())
     for split in info["splits"]:
         data = Prepared(directory, split)
         digest.update(f"{split} {len(data)}".encode())
         for row in data.words:
-            digest.update(json.dumps(row, sort_keys=True).encode())
+            trained_on = {name: row[name] for name in ("captions", "name", "tags")}
+            digest.update(json.dumps(trained_on, sort_keys=True).encode())
         for begin in range(0, len(data), 1024):
             digest.update(data.images(range(begin, min(begin + 1024, len(data)))).tobytes())
     return digest.hexdigest()
@@ -99,7 +103,7 @@ class Prepared:
 
     @cached_property
     def words(self) -> list[dict[str, Any]]:
-        """Every picture's {"captions": tuple, "name", "tags"}, in order."""
+        """Every picture's {"captions": tuple, "name", "tags"}, in order, with "languages" where they are known."""
         path = self.directory / f"{self.split}.jsonl"
         content = path.read_bytes() if path.is_file() else b""
         if hashlib.sha256(content).hexdigest() != self._words_sha256:
@@ -110,6 +114,26 @@ class Prepared:
     def captions(self) -> list[str]:
         """Every caption of every picture, repeats included: what a tokenizer is trained on."""
         return [caption for row in self.words for caption in row["captions"]]
+
+    @property
+    def languages(self) -> list[str]:
+        """The languages of the captions, sorted; none where the data do not say."""
+        entries = {entry for row in self.words for entry in row.get("languages", ())}
+        return sorted({language for entry in entries for language in entry.split()})
+
+    def in_language(self, language: str) -> list[tuple[str, ...]]:
+        """Every picture's captions in one language, general to detailed, () for those without; "" stands for all.
+
+        UserError, naming --language, where the data have no captions that they know to be in it."""
+        if not language:
+            return [row["captions"] for row in self.words]
+        if language not in self.languages:
+            known = f"accepted: {', '.join(self.languages)}" if self.languages else (
+                "they do not say which languages they have: prepare them again where the source knows, as openmoji")
+            raise UserError(f"--language: no caption of {self.split} in {self.directory} is known to be in "
+                            f"{language!r}; {known}")
+        spoken = lambda row: zip(row["captions"], row["languages"], strict=True)
+        return [tuple(text for text, entry in spoken(row) if language in entry.split()) for row in self.words]
 
     @staticmethod
     def _damaged(path: Path) -> UserError:

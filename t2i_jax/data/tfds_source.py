@@ -26,7 +26,7 @@ def openmoji(languages: tuple[str, ...], limit: int) -> Iterator[Source]:
                                     file_format="array_record")
         with redirect_stdout(None):  # it speaks of downloads; there are none
             builder.download_and_prepare()
-        yield _source(builder, "openmoji", builders.LICENCE, "{}")
+        yield _source(builder, "openmoji", builders.LICENCE, "{}", spoken="languages")
 
 
 @contextmanager
@@ -44,7 +44,8 @@ def dataset(name: str, data_dir: str | None, template: str) -> Iterator[Source]:
     yield _source(builder, f"tfds:{name}", licence or f"see {builder.info.homepage or 'the data set'}", template)
 
 
-def _source(builder: tfds.core.DatasetBuilder, name: str, licence: str, template: str) -> Source:
+def _source(builder: tfds.core.DatasetBuilder, name: str, licence: str, template: str, spoken: str = "") -> Source:
+    """The builder as a source; `spoken` names the feature that holds the languages of captions, if there is one."""
     features = builder.info.features
     image = _first(features, tfds.features.Image)
     text, label = _text_key(features), _first(features, tfds.features.ClassLabel)
@@ -67,7 +68,8 @@ def _source(builder: tfds.core.DatasetBuilder, name: str, licence: str, template
                 row = data[split][index]
                 name = row.get("name", f"{split}/{index}".encode())
                 tags = {key: row[key].decode() for key in ("cut", "family") if isinstance(row.get(key), bytes)}
-                yield Example(partial(_same, row[image]), captions(row), _text(name), split, tags)
+                languages = tuple(map(_text, row[spoken])) if spoken else ()
+                yield Example(partial(_same, row[image]), captions(row), _text(name), split, tags, languages)
 
     return Source(name, licence, sum(len(data[split]) for split in splits), examples, ())
 

@@ -11,8 +11,8 @@ import zlib
 from collections.abc import Iterable, Sequence
 
 import numpy as np
+from tokenizers import Regex, decoders, models, normalizers, pre_tokenizers, trainers
 from tokenizers import Tokenizer as Encoder
-from tokenizers import decoders, models, pre_tokenizers, trainers
 
 from t2i_jax.errors import UserError
 
@@ -43,7 +43,10 @@ class Tokenizer:
             raise UserError(f"the vocabulary needs at least {SMALLEST} tokens, one per byte and two more, "
                             f"not {vocabulary_size}")
         encoder = Encoder(models.BPE())
-        encoder.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=True)
+        encoder.normalizer = normalizers.Prepend(" ")
+        # Chinese has no spaces: a pair of words never seen together would else be cut elsewhere than in training.
+        each_character = pre_tokenizers.Split(Regex(r"\p{Han}"), "isolated")
+        encoder.pre_tokenizer = pre_tokenizers.Sequence([each_character, pre_tokenizers.ByteLevel(add_prefix_space=False)])
         encoder.decoder = decoders.ByteLevel()
         trainer = trainers.BpeTrainer(vocab_size=vocabulary_size, show_progress=False,
                                       special_tokens=["<pad>", "<end>"],

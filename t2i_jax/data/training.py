@@ -15,18 +15,23 @@ from t2i_jax.data.tokenizer import Tokenizer
 from t2i_jax.errors import UserError
 
 
+# What of the section below decides which pictures and captions are prepared, beside the path.
+PICTURES = ("source", "resolution", "channels", "languages", "template", "heldout_fraction", "limit", "denoise",
+            "drop_near_duplicates")
+
+
 @dataclasses.dataclass(frozen=True)
 class DataOptions:
     """The config section `data`."""
 
-    source: str  # openmoji, folder or tfds:<name>
+    source: str  # openmoji, digits, folder or tfds:<name>
     resolution: int  # pixels of a side
     path: str = ""  # of a folder; a folder that `t2i data prepare` wrote is read in place
     channels: int = 3  # 1 = grey
     languages: tuple[str, ...] = ("en",)  # of OpenMoji's captions
     template: str = "{}"  # words a class name as a caption
     heldout_fraction: float = 0.05  # of a folder that has no held-out part of its own
-    limit: int = 0  # OpenMoji pictures a split, 0 = all
+    limit: int = 0  # OpenMoji pictures or digits a split, 0 = all
     denoise: bool = False  # 3x3 median before resizing
     drop_near_duplicates: bool = False
     flip: bool = False  # augmentation: mirrored, unless a caption speaks of a side

@@ -57,11 +57,13 @@ class Shown(NamedTuple):
 def make(
     model: Model, data: Mapping[str, Prepared], evaluator: Evaluator, towers: Sequence[FeatureNetwork],
     attributes: Sequence[Attribute], *, splits: Sequence[str], num: int, seed: int, say: Callable[[str], None],
+    language: str = "",
 ) -> tuple[dict[str, Any], Shown]:
     """The card as JSON-able values, and pictures to show beside it.
 
-    data: {split: prepared}, `train` among them; splits: those judged, at most `num` pictures of each group. `say` is
-    told what is going on. Raises UserError where the evaluator does not fit the data.
+    data: {split: prepared}, `train` among them; splits: those judged, at most `num` pictures of each group; language:
+    that of all prompts and wrong captions, "" for any. `say` is told what is going on. Raises UserError where the
+    evaluator does not fit the data, and where no caption is known to be in the language.
     """
     prepared = data["train"]
     check_evaluator(evaluator, prepared.fingerprint)
@@ -75,10 +77,11 @@ def make(
     own = measures.Space(about(evaluator.network), evaluator.images)
     known = own.features(train.images)
     readers = measures.fit_readers(own, train, [row["tags"].get("family", "") for row in prepared.words], attributes)
-    ledger = Ledger(data=prepared.fingerprint, quantisation="uint8", seed=seed)
+    spoken = {"language": language} if language else {}
+    ledger = Ledger(data=prepared.fingerprint, quantisation="uint8", seed=seed, **spoken)
     shown = Shown({}, [], [])
     counts = {}
-    for group in groups({split: data[split] for split in splits}, num, seed):
+    for group in groups({split: data[split] for split in splits}, num, seed, language):
         say(f"{group.name}: {len(group.images)} pictures")
         counts[group.name] = len(group.images)
         drawn = {"real": group.images}
@@ -89,7 +92,7 @@ def make(
         seen = {row: own.features(pictures) for row, pictures in drawn.items()}
         measures.fidelity(note, own, seen, seed)
         measures.diversity(note, own, seen, group, rows, seed)
-        pool = caption_pool(*{name: data[name] for name in ("train", group.split)}.values())
+        pool = caption_pool(*{name: data[name] for name in ("train", group.split)}.values(), language=language)
         measures.alignment(note, own, seen, text_of(evaluator, group, pool), seed)
         measures.accuracy(note, own, drawn, group, train, attributes, readers)
         if model.codec is not None:
@@ -101,11 +104,13 @@ def make(
         _show(shown, group, drawn, nearest, train)
     say("prompts that leave something open")
     prompts = open_figures.judge(ledger, shown.prompts, rows, own, train, known, attributes, readers,
-                                 prepared.info["source"], seed, {row.name: weights_of(row.name, model) for row in rows})
+                                 prepared.info["source"], seed, {row.name: weights_of(row.name, model) for row in rows},
+                                 prepared.in_language(language))
     return {
         "format": FORMAT,
         "model": model.about | {"weights": model.weights},
-        "data": {"source": prepared.info["source"], "fingerprint": prepared.fingerprint, "licence": prepared.licence},
+        "data": {"source": prepared.info["source"], "fingerprint": prepared.fingerprint, "licence": prepared.licence}
+                | spoken,
         "evaluator": {"sha256": evaluator.sha256},
         "groups": counts,
         "figures": ledger.figures,

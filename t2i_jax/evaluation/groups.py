@@ -19,29 +19,36 @@ class Group(NamedTuple):
     split: str
     images: np.ndarray  # uint8 [N, H, W, C]
     captions: list[tuple[str, ...]]  # of each picture, general to detailed
+    asked: list[tuple[str, ...]]  # those of them in the language that is judged: all, unless one is chosen
     names: list[str]  # of each picture
     families: list[str]  # what each shows, "" where unknown
 
     @property
     def prompts(self) -> list[str]:
         """What is drawn and judged: each picture's most detailed caption."""
-        return [captions[-1] for captions in self.captions]
+        return [captions[-1] for captions in self.asked]
 
 
-def groups(data: Mapping[str, Prepared], num: int, seed: int) -> list[Group]:
-    """The groups of the splits {name: prepared}, at most `num` pictures each, chosen by `seed`, in the data's order."""
+def groups(data: Mapping[str, Prepared], num: int, seed: int, language: str = "") -> list[Group]:
+    """The groups of the splits {name: prepared}, at most `num` pictures each, chosen by `seed`, in the data's order.
+
+    language: pictures without a caption in it are left out, "" takes all. UserError where the data know of none."""
     found = []
     for split, prepared in data.items():
+        asked = prepared.in_language(language)
         rows = prepared.words
         cuts = sorted({row["tags"].get("cut", "") for row in rows})
         for number, cut in enumerate(cuts):
-            index = np.array([i for i, row in enumerate(rows) if row["tags"].get("cut", "") == cut])
+            members = [i for i, row in enumerate(rows) if asked[i] and row["tags"].get("cut", "") == cut]
+            index = np.array(members, np.int64)
+            if not len(index):
+                continue
             if len(index) > num:
                 index = np.sort(np.random.default_rng([seed, number]).permutation(index)[:num])
             chosen = [rows[i] for i in index]
             found.append(Group(
                 f"{split}/{cut}" if len(cuts) > 1 else split, split, prepared.images(index),
-                [row["captions"] for row in chosen], [row["name"] for row in chosen],
+                [row["captions"] for row in chosen], [asked[i] for i in index], [row["name"] for row in chosen],
                 [row["tags"].get("family", "") for row in chosen],
             ))
     return found
@@ -61,9 +68,9 @@ def choose_splits(available: Sequence[str], wanted: Sequence[str]) -> list[str]:
     return [name for name in available if not wanted or name in wanted]
 
 
-def caption_pool(*splits: Prepared) -> list[str]:
-    """Every different caption of the splits, in order: what wrong captions are drawn from."""
-    return list(dict.fromkeys(caption for split in splits for caption in split.captions()))
+def caption_pool(*splits: Prepared, language: str = "") -> list[str]:
+    """Every different caption of the splits, in order, in one language or all: what wrong captions are drawn from."""
+    return list(dict.fromkeys(text for split in splits for texts in split.in_language(language) for text in texts))
 
 
 def right_captions(captions: Sequence[tuple[str, ...]], pool: Sequence[str]) -> np.ndarray:

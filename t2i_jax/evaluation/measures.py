@@ -121,7 +121,7 @@ def diversity(
     """Mean over general captions, which several pictures of the group share, of the diversity of what is drawn for
     each."""
     sharing: dict[str, list[int]] = {}
-    for i, captions in enumerate(group.captions):
+    for i, captions in enumerate(group.asked):
         sharing.setdefault(captions[0], []).append(i)
     sharing = {caption: index[:DRAWS] for caption, index in sharing.items() if len(index) > 1}
     chosen = list(sharing)[:: max(1, -(-len(sharing) // PROMPTS))]

@@ -21,16 +21,17 @@ SHOWN = 16  # draws of each prompt kept for the page
 def judge(
     ledger: Ledger, shown: list[dict[str, Any]], rows: Sequence[Baseline], space: Space, train: Captioned,
     features: np.ndarray, attributes: Sequence[Attribute], readers: dict[str, Reader], source: str, seed: int,
-    weights: dict[str, str | None],
+    weights: dict[str, str | None], asked: Sequence[tuple[str, ...]],
 ) -> list[dict[str, Any]]:
     """Judge every row's draws of the prompts that leave something open; the verdicts, prompt by prompt, JSON-able.
 
     features: of the real training pictures. Beside the rows stands `real`: real pictures drawn with replacement, what a
-    perfect sampler does. weights: {row: which of the model's weights drew it}.
+    perfect sampler does. weights: {row: which of the model's weights drew it}. asked: of each training picture the
+    captions that prompts are chosen from.
     """
     always = open_prompts_of(source)
     values = legible(attributes, readers, train.images, train.captions)
-    prompts = open_prompts.open_prompts(train.captions, values, always=always)
+    prompts = open_prompts.open_prompts(asked, values, always=always)
     if not prompts:
         return []
     perfect = real(train)

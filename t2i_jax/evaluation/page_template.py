@@ -33,7 +33,8 @@ TEMPLATE = """<!doctype html>
 <body>
 <h1>Evaluation of {{ card.model.name }}</h1>
 <p>{{ "{:,}".format(card.model.images) }} images of training, {{ card.model.weights }} weights, judged on
-{{ card.data.source }} (fingerprint {{ card.data.fingerprint[:12] }}…). {{ card.data.licence }}.
+{{ card.data.source }} (fingerprint {{ card.data.fingerprint[:12] }}…)
+{{- ", prompts in " ~ card.data.language if "language" in card.data }}. {{ card.data.licence }}.
 Evaluator {{ card.evaluator.sha256[:12] }}…</p>
 <p class="note">Each number links to the protocol it was made under. ↑ more is better, ↓ less is better, ≈ near the
 real pictures' is best. <b>real</b>: the real pictures, the ceiling of what the evaluator can see.

@@ -58,6 +58,8 @@ class DenseGenerator(nn.Module):
     batch_norm: bool = False
     dtype: jnp.dtype | None = None
 
+    multiple = 1  # any sides will do
+
     @nn.compact
     def __call__(self, noise: Array, sentence: Array | None, train: bool = False) -> Array:
         h = noise if sentence is None else jnp.concatenate([noise, sentence], axis=-1)
@@ -72,13 +74,17 @@ class ConvGenerator(nn.Module):
     """(noise [B, N], sentence [B, D] or None) -> images [B, *image_shape] in [-1, 1] (DCGAN, Radford et al. 2016).
 
     A dense layer to channels[0] small maps, then a 4x4 transposed convolution of stride 2 for each of `channels`, so that
-    both sides must be multiples of 2^len(channels). batch_norm: before each hidden activation; only then `train` matters.
+    both sides must be multiples of 2^len(channels), `multiple`. batch_norm: before each hidden activation; only then `train` matters.
     """
 
     image_shape: tuple[int, int, int]  # H, W, C
     channels: tuple[int, ...] = (256, 128, 64)
     batch_norm: bool = True
     dtype: jnp.dtype | None = None
+
+    @property
+    def multiple(self) -> int:
+        return 2 ** len(self.channels)
 
     @nn.compact
     def __call__(self, noise: Array, sentence: Array | None, train: bool = False) -> Array:
@@ -107,6 +113,11 @@ class TextCodec(nn.Module):
     decoder: tuple[int, ...] = (256, 128, 64)
     dense_output: bool = False
     dtype: jnp.dtype | None = None
+
+    @property
+    def multiple(self) -> int:
+        """Of which both sides of pictures must be multiples."""
+        return 2 ** len(self.decoder)
 
     @nn.compact
     def __call__(self, noise: Array, sentence: Array) -> Array:

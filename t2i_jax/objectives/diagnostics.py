@@ -83,6 +83,18 @@ def active_units(mean: Array, threshold: float = 0.01) -> Array:
     return jnp.mean(jnp.var(_constant(mean), axis=0) > threshold)
 
 
+def codebook_usage(tokens: Array, size: int) -> dict[str, Array]:
+    """Terms that say how much of a codebook of `size` codes a batch of tokens, integers of any shape, speaks with.
+
+    perplexity: `exp(H) / size` in (0, 1], H the entropy of how often each code occurs; 1: all equally often
+    used: the share in (0, 1] of codes that occur at all
+    """
+    counts = jnp.bincount(tokens.ravel(), length=size)
+    share = counts / tokens.size
+    entropy = -jnp.sum(jax.scipy.special.xlogy(share, share))
+    return {"perplexity": jnp.exp(entropy) / size, "used": jnp.mean(counts > 0)}
+
+
 def _constant(x: Array) -> Array:
     return jax.lax.stop_gradient(at_least_float32(x))
 

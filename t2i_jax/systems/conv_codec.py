@@ -47,11 +47,14 @@ def build(config: ConfigDict, tokenizer) -> System:
     """
     data, noise, dtype = config.data, config.noise, {"dtype": precision(config)}
     shape = (data.resolution, data.resolution, data.channels)
-    configs.require(noise > 0, "noise", noise, "1 or more dimensions")
     losses, lengths = configs.section(config, "losses", Losses), configs.section(config, "stages", Lengths)
     text = configs.section(config, "text", TextEncoder, vocabulary=data.vocabulary, **dtype)
     generator = configs.section(config, "generator", TextCodec, image_shape=shape, **dtype)
     discriminator = configs.section(config, "discriminator", ConvDiscriminator, classes=2, **dtype)
+    _game.check(config, text, generator)
+    pooled = 2 ** len(generator.encoder)
+    configs.require(generator.side > 0 and generator.side % pooled == 0, "generator.side", generator.side,
+                    f"a multiple of {pooled}, which is what generator.encoder pools it by")
     known = _correspondence.build(config, shape, text, losses, **dtype)
 
     def judge(params: dict, images: Array, sentence: Array) -> tuple[Array, Array, Array]:

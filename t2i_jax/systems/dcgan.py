@@ -53,14 +53,16 @@ def build(config: ConfigDict, tokenizer) -> System:
     """
     data, noise, dtype = config.data, config.noise, {"dtype": precision(config)}
     shape = (data.resolution, data.resolution, data.channels)
-    configs.require(noise > 0, "noise", noise, "1 or more dimensions")
     losses, lengths = configs.section(config, "losses", Losses), configs.section(config, "stages", Lengths)
     turns = configs.section(config, "turns", Turns)
+    for player, every in dataclasses.asdict(turns).items():
+        configs.require(every > 0, f"turns.{player}", every, "1 or more steps")
     text = configs.section(config, "text", TextEncoder, vocabulary=data.vocabulary, **dtype)
     generator = configs.choice(config, "generator", {"dense": DenseGenerator, "conv": ConvGenerator}, image_shape=shape,
                                **dtype)
     discriminator = configs.choice(config, "discriminator", {"dense": DenseDiscriminator, "conv": ConvDiscriminator},
                                    **dtype)
+    _game.check(config, text, generator)
     game = _game.build(losses, lambda params, images, sentence: discriminator.apply(
         {"params": params["discriminator"]}, images, sentence))
 

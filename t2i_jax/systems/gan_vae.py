@@ -58,7 +58,6 @@ def build(config: ConfigDict, tokenizer) -> System:
     """
     data, noise, dtype = config.data, config.noise, {"dtype": precision(config)}
     shape = (data.resolution, data.resolution, data.channels)
-    configs.require(noise > 0, "noise", noise, "1 or more dimensions")
     losses, lengths = configs.section(config, "losses", Losses), configs.section(config, "stages", Lengths)
     configs.require(losses.likelihood in LIKELIHOODS, "losses.likelihood", losses.likelihood, ", ".join(LIKELIHOODS))
     text = configs.section(config, "text", TextEncoder, vocabulary=data.vocabulary, **dtype)
@@ -67,6 +66,7 @@ def build(config: ConfigDict, tokenizer) -> System:
                                batch_norm=False, **dtype)
     discriminator = configs.choice(config, "discriminator", {"dense": DenseDiscriminator, "conv": ConvDiscriminator},
                                    **dtype)
+    _game.check(config, text, generator)
     game = _game.build(losses, lambda params, images, sentence: discriminator.apply(
         {"params": params["discriminator"]}, images, sentence))
 

@@ -32,13 +32,17 @@ RULES = (
     Rule(DIVERGED, "*/deviation", -ANY, 5, 5, "generated latents leave the range of real ones", SLOWER),
     Rule(WON, "*/pairs_told", -ANY, 0.998, 20, "nearly every generated example is told from its real one", SMOOTHER),
     Rule(WON, "*/gap", -ANY, 8, 20, "its logits stand far apart, and the generator learns little from it", SMOOTHER),
-    Rule(WON, "*/accuracy", -ANY, 0.99, 20, "nearly every patch is told", "raise losses.patch_gamma or losses.patch"),
+    Rule(WON, "patches/accuracy", -ANY, 0.99, 20, "nearly every patch is told", "raise losses.patch_gamma or losses.patch"),
     Rule(COLLAPSED, "*/deviation", 0.3, ANY, 10, "draws for different captions are nearly the same",
          "raise losses.gamma and losses.contrastive, or lower optimizers.{phase}.learning_rate"),
     Rule(COLLAPSED, "*/diversity", 0.02, ANY, 20, "noise hardly changes what is drawn",
          "raise losses.imitation, or train on captions that leave more open"),
     Rule(COLLAPSED, "*/active", 0.02, ANY, 20, "the autoencoder uses next to none of its latent dimensions",
          "lower losses.kl"),
+    Rule(COLLAPSED, "*/perplexity", 0.02, ANY, 20, "images are told with next to none of the codebook's codes",
+         "lower codebook.decay or optimizers.{phase}.learning_rate, or choose a smaller codebook.size"),
+    Rule(COLLAPSED, "*/used", 0.05, ANY, 20, "most of the codebook's codes are never chosen",
+         "raise codebook.least or lower codebook.decay, or choose a smaller codebook.size"),
 )
 
 

@@ -32,6 +32,15 @@ def test_prepare_and_inspect_a_folder(pictures, tmp_path):
     assert (data.resolution, data.channels) == (16, 1) and data.captions() == ["a red square", "a sky"]
     result = run("inspect", tmp_path / "out")
     assert result.exit_code == 0 and data.fingerprint in result.output and "2 pictures, 2 captions" in result.output
+    assert "languages    not known" in result.output
+
+
+def test_prepare_and_inspect_the_digits(tmp_path):
+    result = run("prepare", "digits", "--out", tmp_path / "out", "--resolution", 8, "--channels", 1)
+    assert result.exit_code == 0 and "1455 train, 158 heldout, 184 heldout_compositions" in result.output
+    assert Prepared(tmp_path / "out").captions()[0] in ("zero", "one", "two")
+    result = run("inspect", tmp_path / "out")
+    assert "digits, 8x8, 1 channels" in result.output and "languages    en" in result.output
 
 
 def test_inspect_notices_other_contents(pictures, tmp_path):

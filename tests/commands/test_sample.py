@@ -37,3 +37,17 @@ def test_several_pictures_make_a_grid_or_files(tiny_run, tmp_path, capsys):
     assert [Image.open(file).text["prompt"] for file in files] == ["flag", "flag", "face", "face"]
     assert [Image.open(file).text["index"] for file in files] == ["0", "1", "0", "1"]
     assert np.array_equal(np.asarray(Image.open(files[1])), np.asarray(load(tiny_run)("flag", num_images=2)[1]))
+
+
+@pytest.mark.parametrize("arguments, says", [
+    (["--animate", "steps.gif"], "no steps to show"),
+    (["--animate", "steps.png"], "not a .gif file"),
+    (["--out", "flag.gif"], "not a .png file"),
+    ([], "--out is missing"),
+])
+def test_what_cannot_be_written_is_refused(tiny_run, tmp_path, monkeypatch, capsys, arguments, says):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(SystemExit) as end:
+        main(["sample", "--workdir", str(tiny_run), "--prompt", "flag", *arguments])
+    assert end.value.code == 2 and says in capsys.readouterr().err
+    assert not list(tmp_path.iterdir())

@@ -81,6 +81,13 @@ def test_held_out_concepts_need_a_word_never_seen(english):
     assert all(words(picture.captions[-1]) - known for picture in of(english, "heldout_concepts"))
 
 
+def test_every_caption_has_its_language_and_may_have_two():
+    both = {captions[-1]: dict(zip(captions, languages, strict=True)) for captions, languages in
+            ((picture.captions, picture.languages) for picture in pictures(("en", "zh")))}
+    assert both["dna"] == {"dna": "en zh"}
+    assert both["女消防员, 较深肤色"]["woman firefighter"] == "en" and both["女消防员, 较深肤色"]["女消防员"] == "zh"
+
+
 @pytest.mark.parametrize("language", ["zh", "de", "ru"])
 def test_languages_do_not_move_pictures_between_splits_nor_bring_unknown_words(english, language):
     both = pictures(("en", language))
@@ -107,5 +114,8 @@ def test_source_reads_the_builder_without_tensorflow():
         assert [example.split for example in examples] == sorted((example.split for example in examples),
                                                                  key=lambda split: (split != "train", split))
         assert Image.open(io.BytesIO(examples[0].read())).size == (128, 128)
+        for example in examples:
+            chinese = [any("\u4e00" <= letter for letter in text) for text in example.captions]
+            assert ["zh" in entry for entry in example.languages] == chinese, example.captions
         assert any("国旗" in text or "肤色" in text for example in examples for text in example.captions)
         assert {example.tags["cut"] for example in examples} >= {"", "concept"}

@@ -45,6 +45,16 @@ def test_shapes_and_types(data, tokenizer):
         "caption": ((2, 8), "uint32"), "captions": ((2, 8, 2), "uint32"), "index": ((2, 8), "uint32")}
 
 
+def test_a_batch_as_large_as_the_data_holds_every_picture_once_in_every_step(data, tokenizer):
+    """So that optimizer "sgd" is full-batch gradient descent."""
+    (stack,) = take(data, tokenizer, 1, batch_size=len(data), scan_length=3, augment=Augment())
+    pictures = {image.tobytes() for image in data.images(range(len(data)))}
+    assert len(pictures) == len(data)
+    for batch in stack["image"]:
+        assert {image.tobytes() for image in batch} == pictures
+    assert not np.array_equal(stack["image"][0], stack["image"][1])  # in another order
+
+
 def test_leaves_belong_together(data, tokenizer):
     stacks = flat(take(data, tokenizer, 3, augment=Augment()))
     pictures = data.images(range(len(data)))

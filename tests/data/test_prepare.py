@@ -8,7 +8,7 @@ from PIL import Image
 
 from data.conftest import encoded, picture
 from t2i_jax.data.prepare import prepare
-from t2i_jax.data.prepared import Prepared
+from t2i_jax.data.prepared import Prepared, contents_fingerprint
 from t2i_jax.data.sources import Example, Source, open_source
 from t2i_jax.errors import UserError
 
@@ -81,6 +81,44 @@ def test_a_source_that_raises_does_not_stop_the_run(tmp_path):
     opened = opened._replace(examples=lambda: iter([example, *source(good(0)).examples()]), count=2)
     report = prepare(opened, tmp_path / "out", resolution=16)
     assert report.counts == {"train": 1} and "gone" in report.dropped[0]["reason"]
+
+
+def spoken(*examples):
+    """A source of (seed, captions, languages)."""
+    made = [Example(partial(bytes, encoded(picture(seed))), captions, f"{number}.png", "train", {}, languages)
+            for number, (seed, captions, languages) in enumerate(examples)]
+    return Source("test", "free", len(made), partial(iter, made), ())
+
+
+def test_languages_stay_with_their_captions_through_cleaning(tmp_path):
+    prepare(spoken((0, ("cat", "  ", "a  cat", "猫", "dna"), ("en", "en", "en", "zh", "en zh")),
+                   (1, ("一只猫",), ("zh",)), (2, ("dog",), ("en",))), tmp_path / "out", resolution=16)
+    data = Prepared(tmp_path / "out")
+    assert data.languages == ["en", "zh"] and data.words[0]["languages"] == ["en", "en", "zh", "en zh"]
+    assert data.in_language("en") == [("cat", "a cat", "dna"), (), ("dog",)]
+    assert data.in_language("zh") == [("猫", "dna"), ("一只猫",), ()]
+    assert data.in_language("") == [("cat", "a cat", "猫", "dna"), ("一只猫",), ("dog",)]
+    with pytest.raises(UserError, match="no caption of train in .* is known to be in 'de'; accepted: en, zh"):
+        data.in_language("de")
+
+
+def test_the_fingerprint_does_not_depend_on_whether_languages_are_known(tmp_path):
+    for name, languages in (("told", ("en",)), ("untold", ())):
+        prepare(spoken((0, ("cat",), languages)), tmp_path / name, resolution=16)
+    told, untold = Prepared(tmp_path / "told"), Prepared(tmp_path / "untold")
+    assert told.fingerprint == untold.fingerprint == contents_fingerprint(tmp_path / "told")
+    assert "languages" not in untold.words[0]
+    with pytest.raises(UserError, match="they do not say which languages they have"):
+        untold.in_language("en")
+
+
+def test_duplicates_join_with_the_own_detailed_caption_last_in_every_language(tmp_path):
+    languages = ("en", "en", "zh", "zh")
+    prepare(spoken((0, ("face", "smiling face", "脸", "笑脸"), languages),
+                   (0, ("look", "odd face", "相貌", "笑脸"), languages)), tmp_path / "out", resolution=16)
+    data = Prepared(tmp_path / "out")
+    assert data.in_language("en") == [("face", "look", "odd face", "smiling face")]
+    assert data.in_language("zh") == [("脸", "相貌", "笑脸")]
 
 
 def test_exact_duplicates_join_captions_within_a_split_and_leave_other_splits(tmp_path):

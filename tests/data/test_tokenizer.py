@@ -76,3 +76,10 @@ def test_caption_ids_fill_32_bits_and_are_never_zero():
 def test_too_small_a_vocabulary_is_refused():
     with pytest.raises(UserError, match="at least 258"):
         Tokenizer.train(CAPTIONS, 257)
+
+
+def test_every_chinese_character_is_read_by_itself():
+    tokenizer = Tokenizer.train(["女生游泳", "女生游泳", "男人游泳", "男人跑步"], 400)
+    seen, unseen = (tokenizer.encode([text], 8)[0][0] for text in ("女生游泳", "男生游泳"))
+    assert (seen != unseen).sum() == 1 and (seen != 0).sum() == 6  # a space, four characters, END
+    assert tokenizer.decode(unseen) == "男生游泳"

@@ -61,3 +61,25 @@ def test_unknown_splits_are_refused():
     assert choose_splits(["train", "heldout"], ["heldout"]) == ["heldout"]
     with pytest.raises(UserError, match="no split 'test'; accepted: train, heldout"):
         choose_splits(["train", "heldout"], ["test"])
+
+
+class Spoken:
+    """Prepared data with captions in two languages, as far as groups need it."""
+
+    words = [{"captions": texts, "tags": {}, "name": str(number)}
+             for number, texts in enumerate([("cat", "a cat", "猫"), ("dna",), ("dog",)])]
+
+    def images(self, index):
+        return np.zeros((len(index), 2, 2, 3), np.uint8)
+
+    def in_language(self, language):
+        return {"": [row["captions"] for row in self.words], "zh": [("猫",), ("dna",), ()]}[language]
+
+
+def test_one_language_asks_for_its_captions_and_leaves_out_pictures_without():
+    (every,), (chinese,) = (groups({"train": Spoken()}, 9, 0, language) for language in ("", "zh"))
+    assert every.prompts == ["猫", "dna", "dog"] and every.asked == every.captions
+    assert chinese.prompts == ["猫", "dna"] and chinese.names == ["0", "1"]
+    assert chinese.captions == [("cat", "a cat", "猫"), ("dna",)]
+    assert caption_pool(Spoken(), language="zh") == ["猫", "dna"]
+    assert right_captions(chinese.captions, ["猫", "dna"]).tolist() == [[True, False], [False, True]]

@@ -33,7 +33,7 @@ def judged():
             Baseline("ridge", lambda prompts, seed: train.images[[0] * len(prompts)])]
     ledger, shown = Ledger(data="f0"), []
     found = judge(ledger, shown, rows, SPACE, train, SPACE.features(train.images), ATTRIBUTES,
-                  readers(ATTRIBUTES, train.images, train.captions), "folder", 0, {"model": "ema"})
+                  readers(ATTRIBUTES, train.images, train.captions), "folder", 0, {"model": "ema"}, train.captions)
     return ledger, found, shown
 
 
@@ -65,5 +65,6 @@ def test_protocols_say_how_many_were_drawn_and_by_which_weights(judged):
 def test_data_that_leave_nothing_open_have_no_such_figures():
     train = Captioned(np.zeros((3, 12, 12, 3), np.uint8), [("a",), ("b",), ("c",)])
     ledger = Ledger()
-    assert judge(ledger, [], [], SPACE, train, SPACE.features(train.images), (), {}, "folder", 0, {}) == []
+    features = SPACE.features(train.images)
+    assert judge(ledger, [], [], SPACE, train, features, (), {}, "folder", 0, {}, train.captions) == []
     assert not ledger.figures

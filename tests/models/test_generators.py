@@ -1,13 +1,14 @@
-"""The generator: what its outputs depend on."""
+"""Generators: what their outputs depend on, ranges, shapes, batch normalization by hand."""
 
 import functools
+import zlib
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from t2i_jax.models.generators import LatentGenerator
+from t2i_jax.models.generators import ConvGenerator, DenseGenerator, LatentGenerator, Norm, TextCodec
 
 SIZE = {"width": 16, "hidden": 24, "blocks": 2}
 GENERATOR = LatentGenerator(latent=10, **SIZE)
@@ -43,3 +44,112 @@ def test_bfloat16_and_recomputation(params):
     grads = lambda generator: jax.jit(jax.grad(lambda p: jnp.sum(draw(p, NOISE, SENTENCE, generator) ** 2)))(params)
     remat = LatentGenerator(latent=10, **SIZE, remat=True)
     jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-4), grads(remat), grads(GENERATOR))
+
+
+quick = functools.partial(jax.jit, compiler_options={"xla_backend_optimization_level": 0})  # to compile
+
+
+def variables_of(module, *inputs, **options):
+    """Random ones in the shapes that the module asks for; variances are positive."""
+    shapes = jax.eval_shape(functools.partial(module.init, **options), jax.random.key(0), *inputs)
+    drawn = lambda path, x: 0.2 * jax.random.normal(jax.random.key(zlib.crc32(str(path).encode())), x.shape)
+    variables = jax.tree_util.tree_map_with_path(drawn, shapes)
+    if "batch_stats" in variables:
+        variables["batch_stats"] = jax.tree.map(jnp.abs, variables["batch_stats"])
+    return variables
+
+
+@pytest.mark.parametrize("shape", [(6, 3), (4, 3, 2, 3)])
+def test_batch_normalization_by_hand(shape):
+    norm = Norm(on=True)
+    h = 2 + 3 * jax.random.normal(jax.random.key(0), shape)
+    variables = variables_of(norm, h, train=True)
+    found, moved = quick(lambda v, h: norm.apply(v, h, train=True, mutable=["batch_stats"]))(variables, h)
+    (params,), (running,), (after,) = (
+        [jax.tree.map(np.asarray, layer) for layer in tree.values()]
+        for tree in (variables["params"], variables["batch_stats"], moved["batch_stats"]))
+    x = np.asarray(h, np.float64)
+    axes = tuple(range(x.ndim - 1))
+    normal = lambda mean, var: (x - mean) / np.sqrt(var + 1e-3) * params["scale"] + params["bias"]
+    mean, var = x.mean(axes), ((x - x.mean(axes)) ** 2).mean(axes)  # of the batch itself: divided by N, not N - 1
+    np.testing.assert_allclose(found, normal(mean, var), rtol=1e-4, atol=1e-5)
+    np.testing.assert_allclose(after["mean"], 0.8 * running["mean"] + 0.2 * mean, rtol=1e-5)
+    np.testing.assert_allclose(after["var"], 0.8 * running["var"] + 0.2 * var, rtol=1e-5)
+    drawn = quick(lambda v, h: norm.apply(v, h, train=False))(variables, h)
+    np.testing.assert_allclose(drawn, normal(running["mean"], running["var"]), rtol=1e-4, atol=1e-5)
+
+
+def test_normalization_that_is_off_is_nothing():
+    h = jnp.arange(6.0).reshape(2, 3)
+    found, variables = Norm(on=False).init_with_output(jax.random.key(0), h, train=True)
+    assert found is h and not variables
+
+
+@pytest.mark.parametrize("side, layers", [(16, 2), (28, 2), (32, 3), (64, 4)])
+@pytest.mark.parametrize("colours", [1, 3])
+def test_pictures_of_every_side(side, layers, colours):
+    shape = (side, side, colours)
+    eights = (8,) * layers
+    generators = [DenseGenerator(shape, (8, 8)), ConvGenerator(shape, eights), TextCodec(shape, decoder=eights),
+                  TextCodec(shape, decoder=eights, dense_output=True)]
+    for generator in generators:
+        assert side % generator.multiple == 0
+        variables = jax.eval_shape(generator.init, jax.random.key(0), NOISE, SENTENCE)
+        made = jax.eval_shape(generator.apply, variables, NOISE, SENTENCE)
+        assert (made.shape, made.dtype) == ((6, *shape), jnp.float32)
+        half = jax.eval_shape(generator.clone(dtype=jnp.bfloat16).apply, variables, NOISE, SENTENCE)
+        assert half.dtype == jnp.bfloat16
+        assert {leaf.dtype for leaf in jax.tree.leaves(variables)} == {jnp.dtype("float32")}
+
+
+PICTURE = (8, 12, 2)  # rows and columns are not mixed up
+PICTURE_GENERATORS = {
+    "dense": DenseGenerator(PICTURE, (16, 16)),
+    "dense, normalized": DenseGenerator(PICTURE, (16, 16), batch_norm=True),
+    "convolutional": ConvGenerator(PICTURE, (8, 6), batch_norm=False),
+    "convolutional, normalized": ConvGenerator(PICTURE, (8, 6)),
+    "text codec": TextCodec(PICTURE, side=2, encoder=(8,), decoder=(8, 6)),
+    "text codec, dense": TextCodec(PICTURE, side=2, encoder=(8,), decoder=(8, 6), dense_output=True),
+}
+
+
+@pytest.mark.parametrize("name", [name for name in PICTURE_GENERATORS if "normalized" in name or "codec" in name])
+def test_a_picture_is_in_range_and_depends_on_all_of_its_noise_and_sentence_alone(name):
+    generator = PICTURE_GENERATORS[name]
+    variables = variables_of(generator, NOISE, SENTENCE)
+
+    @quick
+    def draw(noise, sentence):
+        third = lambda images: (images[2].sum(), images)
+        return jax.grad(lambda *x: third(generator.apply(variables, *x)), argnums=(0, 1), has_aux=True)(noise, sentence)
+
+    slopes, images = draw(NOISE, SENTENCE)
+    assert images.shape == (6, *PICTURE) and jnp.abs(images).max() <= 1 and jnp.ptp(images, axis=0).min() > 1e-3
+    for slope in slopes:
+        assert jnp.abs(slope[2]).min() > 0 and not jnp.any(slope.at[2].set(0))
+    assert jnp.abs(draw(NOISE * 3, SENTENCE * 3)[1]).max() <= 1
+
+
+@pytest.mark.parametrize("name", [name for name in PICTURE_GENERATORS if "codec" not in name])
+def test_what_is_beside_a_picture_matters_in_training_only_and_where_batches_are_normalized(name):
+    generator = PICTURE_GENERATORS[name]
+    variables = variables_of(generator, NOISE, None)
+    assert ("batch_stats" in variables) == ("normalized" in name)
+
+    @quick
+    def draw(noise):
+        apply = lambda noise, train: generator.apply(variables, noise, None, train, mutable=["batch_stats"])[0][:3]
+        return [jnp.abs(apply(noise[:3], train) - apply(noise, train)).max() for train in (True, False)]
+
+    training, drawing = draw(NOISE)
+    assert (training > 1e-3) == ("normalized" in name) and drawing < 1e-6
+
+
+def test_a_sentence_larger_than_its_map_fills_several_channels_and_none_is_lost():
+    generator = TextCodec((4, 4, 1), side=2, encoder=(8,), decoder=(4,))
+    wide = jax.random.normal(jax.random.key(3), (2, 10))  # a map of 2 x 2 x 3
+    shapes = jax.eval_shape(generator.init, jax.random.key(0), NOISE[:2], wide)["params"]
+    assert shapes["Conv_0"]["kernel"].shape == (3, 3, 3, 8)
+    variables = variables_of(generator, NOISE[:2], wide)
+    slope = quick(jax.grad(lambda sentence: generator.apply(variables, NOISE[:2], sentence)[0].sum()))(wide)
+    assert jnp.abs(slope[0]).min() > 0

@@ -60,6 +60,17 @@ def test_active_units_counts_dimensions_whose_mean_moves():
     assert float(diagnostics.active_units(jnp.asarray(means))) == 0.25
 
 
+def test_codebook_usage_of_even_and_of_rare_codes():
+    even = diagnostics.codebook_usage(jnp.arange(8).reshape(2, 4) % 4, 16)
+    np.testing.assert_allclose([even["perplexity"], even["used"]], [4 / 16, 4 / 16], rtol=1e-6)
+    share = np.array([0.75, 0.25])
+    uneven = diagnostics.codebook_usage(jnp.array([3, 3, 3, 0]), 5)
+    np.testing.assert_allclose(uneven["perplexity"], np.prod(share**-share) / 5, rtol=1e-6)
+    np.testing.assert_allclose(uneven["used"], 2 / 5, rtol=1e-6)
+    collapsed = diagnostics.codebook_usage(jnp.full((3, 3), 2), 4)
+    np.testing.assert_allclose([collapsed["perplexity"], collapsed["used"]], [1 / 4, 1 / 4], rtol=1e-6)
+
+
 def test_no_gradient_passes():
     z, again = jax.random.normal(jax.random.key(0), (2, 8, 3))
     watched = lambda z: sum(diagnostics.draws(z, 2 * z, again, slice(None)).values()) + sum(

@@ -22,3 +22,11 @@ def test_codebook_follows_the_encoder_and_the_encoder_commits():
     to_encoder, to_codebook = jax.grad(loss, (0, 1))(encoded, quantised)
     np.testing.assert_allclose(to_codebook, [[-1.0, 0.5]])
     np.testing.assert_allclose(to_encoder, [[0.25, -0.125]])
+
+
+def test_commitment_moves_the_encoder_alone():
+    encoded, quantised = jnp.array([[1.0, 2.0]]), jnp.array([[0.0, 2.5]])
+    np.testing.assert_allclose(tokens.commitment_loss(encoded, quantised), 1.25 / 2)
+    to_encoder, to_codebook = jax.grad(tokens.commitment_loss, (0, 1))(encoded, quantised)
+    np.testing.assert_allclose(to_encoder, [[1.0, -0.5]])
+    np.testing.assert_array_equal(to_codebook, [[0.0, 0.0]])

@@ -1,8 +1,9 @@
-"""`device_worker.py FSDP STARTS OUT JOB...`: trains the tiny latent GAN on JAX_NUM_CPU_DEVICES simulated devices.
+"""`device_worker.py FSDP STARTS OUT JOB...`: trains tiny systems on JAX_NUM_CPU_DEVICES simulated devices.
 
-A job is a precision and a stage: "double autoencoder" and "double gan" are 50 steps in float64, "single gan" ten
-times one in float32. They start from the states in the folder STARTS, which the job "starts" writes. Results are
-OUT/<job>.npz, for single steps OUT/<job> <n>.npz: what the steps reported and the arrays of the state by path.
+A job is a precision and a stage of the latent GAN: "double autoencoder" and "double gan" are 50 steps in float64,
+"single gan" ten times one in float32. They start from the states in the folder STARTS, which the job "starts" writes.
+"double dcgan" is 50 steps of the dcgan, whose generator normalizes by the batch. Results are OUT/<job>.npz, for single
+steps OUT/<job> <n>.npz: what the steps reported and the arrays of the state by path.
 """
 
 import dataclasses
@@ -11,6 +12,7 @@ from pathlib import Path
 
 import jax
 import numpy as np
+import playing
 import synthetic
 
 from t2i_jax.distributed import sharding
@@ -45,32 +47,32 @@ def enter(stage, state):
     return jax.jit(stage.enter)(state, sample)
 
 
-def stepper(stage, state, scan, mesh):
+def stepper(system, stage, state, scan, mesh):
     """(state, seed) -> (state, report): one compiled chunk, whose batches are the same on any devices."""
     one = jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype), synthetic.examples(0, BATCH))
-    update = alternate.compile_update(SYSTEM, stage, state, one, scan, mesh)
+    update = alternate.compile_update(system, stage, state, one, scan, mesh)
     placed = lambda seed: jax.device_put(synthetic.examples(seed, scan, BATCH), sharding.stacked_batch(mesh))
     return lambda state, seed: update.run(state, placed(seed))
 
 
 def write(file, state, reports):
-    arrays = flat({"params": state.params, "ema": state.ema})
+    arrays = flat({"params": state.params, "aux": state.aux, "ema": state.ema})
     split = sum(not array.is_fully_replicated for array in arrays.values())
     np.savez(file, reports=np.stack(jax.device_get(reports)), split=split, **jax.device_get(arrays))
 
 
-def double(stage, state, out, mesh):
-    step, reports = stepper(stage, state, SCAN, mesh), []
+def double(name, system, stage, state, out, mesh):
+    step, reports = stepper(system, stage, state, SCAN, mesh), []
     for seed in range(STEPS // SCAN):
         state, report = step(state, seed)
         reports.append(report)
-    write(out / f"double {stage.name}.npz", state, reports)
+    write(out / f"double {name}.npz", state, reports)
     return state
 
 
 def single(stage, state, starts, out, mesh):
     """Each step starts from the state that the first worker to come by got to: the same for all."""
-    step = stepper(stage, state, 1, mesh)
+    step = stepper(SYSTEM, stage, state, 1, mesh)
     for number in range(SINGLE_STEPS):
         start = starts / f"single {stage.name} {number}.npz"
         if not start.exists():
@@ -87,11 +89,18 @@ def main(fsdp, starts, out, *jobs):
             state = cast(jax.jit(lambda: create(SYSTEM, jax.random.key(0)))(), np.float64)
             save(starts / "autoencoder.npz", enter(autoencoder, state))
         if "double autoencoder" in jobs:
-            state = double(autoencoder, load(starts / "autoencoder.npz", np.float64, mesh), out, mesh)
+            state = load(starts / "autoencoder.npz", np.float64, mesh)
+            state = double("autoencoder", SYSTEM, autoencoder, state, out, mesh)
         if "starts" in jobs:
             save(starts / "gan.npz", enter(imitation, state))
         if "double gan" in jobs:
-            double(gan, load(starts / "gan.npz", np.float64, mesh), out, mesh)
+            double("gan", SYSTEM, gan, load(starts / "gan.npz", np.float64, mesh), out, mesh)
+        if "double dcgan" in jobs:
+            plain = ("text.depth=0", "losses.gamma=0.0", "losses.gamma_fake=0.0", "losses.augment=0.0")
+            system = playing.system("dcgan", "stages.gan=800", *plain)
+            state = cast(playing.state_of(system), np.float64)
+            state = jax.device_put(state, sharding.parameters(state, mesh))
+            double("dcgan", system, system.stages[0], state, out, mesh)
     if "single gan" in jobs:
         single(gan, load(starts / "gan.npz", np.float32, mesh), starts, out, mesh)
 

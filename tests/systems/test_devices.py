@@ -10,11 +10,11 @@ import numpy as np
 import pytest
 
 WORKER = Path(__file__).with_name("device_worker.py")
-PACKAGE = Path(__file__).parents[2]
+PATHS = [Path(__file__).parents[2], Path(__file__).parents[1]]  # of the package and of what tests share
 WORKERS = {  # name: (devices, fsdp, jobs); compiling is what takes long
-    "one": (1, 1, ["starts", "double autoencoder", "double gan", "single gan"]),
+    "one": (1, 1, ["starts", "double autoencoder", "double gan", "double dcgan", "single gan"]),
     "two": (2, 1, ["double gan", "single gan"]),
-    "eight": (8, 1, ["double autoencoder", "double gan", "single gan"]),
+    "eight": (8, 1, ["double autoencoder", "double gan", "double dcgan", "single gan"]),
     "eight, parameters split in two": (8, 2, ["double gan"]),
 }
 
@@ -29,7 +29,8 @@ def folder(tmp_path_factory):
         (folder / name).mkdir()
         # XLA's optimizations take most of the time and are not what is tested.
         environment = os.environ | {"JAX_NUM_CPU_DEVICES": str(devices), "JAX_PLATFORMS": "cpu",
-                                    "JAX_DISABLE_MOST_OPTIMIZATIONS": "1", "PYTHONPATH": str(PACKAGE)}
+                                    "JAX_DISABLE_MOST_OPTIMIZATIONS": "1",
+                                    "PYTHONPATH": os.pathsep.join(map(str, PATHS))}
         command = [sys.executable, WORKER, str(fsdp), folder, folder / name, *jobs]
         ended = subprocess.run(command, env=environment, capture_output=True, text=True)
         assert ended.returncode == 0, ended.stderr

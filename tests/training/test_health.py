@@ -9,7 +9,7 @@ import pytest
 from t2i_jax import config as configs
 from t2i_jax.training.health import ANY, COLLAPSED, DIVERGED, RULES, WON, Monitor, Rule
 
-QUICKSTART = Path(__file__).parents[2] / "configs" / "quickstart.py"
+QUICKSTART, TOKENS = (Path(__file__).parents[2] / "configs" / name for name in ("quickstart.py", "token_transformer.py"))
 RULE = Rule(WON, "*/pairs_told", -ANY, 0.9, 3, "it is told", "lower optimizers.{phase}.learning_rate")
 
 # Of the quickstart: the first chunk of each stage, the worst values of the chunks after it, and a chunk near the end.
@@ -93,6 +93,8 @@ def test_a_healthy_run_is_left_alone(means):
     (COLLAPSED, "generator", {"deviation": 0.05}),
     (COLLAPSED, "generator", {"diversity": 0.003}),
     (COLLAPSED, "autoencoder", {"active": 0.0}),
+    (COLLAPSED, "tokenizer", {"perplexity": 0.005}),
+    (COLLAPSED, "tokenizer", {"used": 0.01}),
 ])
 def test_each_illness_is_found_and_named(verdict, phase, sick):
     monitor, found = Monitor(), []
@@ -103,9 +105,10 @@ def test_each_illness_is_found_and_named(verdict, phase, sick):
     assert seen == verdict and term == f"{phase}/{next(iter(sick))}"
 
 
-def test_advice_names_keys_that_the_quickstart_has():
-    keys = configs.flatten(configs.load(str(QUICKSTART)))
-    phases = {"*/gradient_norm": "autoencoder", "*/mean_square": "autoencoder", "*/active": "autoencoder"}
+def test_advice_names_keys_that_the_configs_have():
+    keys = [*configs.flatten(configs.load(str(QUICKSTART))), *configs.flatten(configs.load(str(TOKENS)))]
+    phases = {"*/gradient_norm": "autoencoder", "*/mean_square": "autoencoder", "*/active": "autoencoder",
+              "*/perplexity": "tokenizer", "*/used": "tokenizer"}
     for rule in RULES:
         phase = phases.get(rule.term, "generator" if rule.verdict == COLLAPSED else "discriminator")
         words = rule.change.format(phase=phase).replace(",", " ").split()
