@@ -9,6 +9,10 @@
 with compilation (milliseconds of it an image: tokenizer 4.2, correspondence 1.0, likelihood 8.9, gan 14), 1.8 GiB.
 L_nll a token falls from 6.2 (no knowledge) over 1.58 (24,320 images) to 1.40 at the end of likelihood and 1.36 after the game.
 
+By `t2i compare` (300 pictures at most, one seed, temperature 1): R-precision .173 / .184 / .172 on training captions / unseen tone /
+unseen pair, chance .010; Frechet distance .083 on training captions. Seen: crisp patches of the right kind and colours, people with
+hair, clothes and skin as asked, whose parts do not yet fit together; rarer things are not recognised.
+
 What was tried for the tokenizer, one seed each; PSNR in dB of 256 training pictures / of unseen pairs and tones:
 
     images                                                              PSNR    codes in use   perplexity of 512

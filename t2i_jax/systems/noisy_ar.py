@@ -33,7 +33,7 @@ from t2i_jax.systems import Phase, Stage, System, Turn, _game, _noisy_networks, 
 from t2i_jax.systems._few_pairs import few_pairs
 from t2i_jax.systems._noisy_steps import Caption, unspoken
 
-STEPS = 8  # that a picture is drawn in unless told otherwise; more are slower and hardly better
+STEPS = 8  # that a picture is drawn in unless told otherwise
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
