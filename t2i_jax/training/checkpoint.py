@@ -220,6 +220,13 @@ def load_state(path: Path, abstract: Any, part: bool = False) -> Any:
     context.pytree.loading.partial_load = part
     try:
         with context:
-            return ocp.load(path.absolute() / "state", abstract)
+            loaded = ocp.load(path.absolute() / "state", abstract)
     except (ValueError, KeyError) as error:
         raise UserError(f"checkpoint {path} does not fit the model its config describes: {error}") from error
+    # Loading a part leaves what the checkpoint lacks as it was asked for.
+    missing = [place for place, leaf in jax.tree.leaves_with_path(loaded) if isinstance(leaf, jax.ShapeDtypeStruct)]
+    if missing:
+        more = f" and {len(missing) - 1} more" if len(missing) > 1 else ""
+        raise UserError(f"checkpoint {path} does not fit the model its config describes: it has no array "
+                        f"{jax.tree_util.keystr(missing[0])}{more}; use the version of t2i_jax that wrote it")
+    return loaded

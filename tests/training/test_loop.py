@@ -19,6 +19,7 @@ from t2i_jax.distributed.mesh import make_mesh
 from t2i_jax.errors import UserError
 from t2i_jax.training import alternate, checkpoint, loop, resume
 from t2i_jax.training.checkpoint import Run
+from t2i_jax.training.state import create
 
 OPTIONS = loop.Options(checkpoint_every=128, keep=3, samples_every=256)
 RUN = Run("{}", "{}", {})
@@ -179,6 +180,18 @@ def test_all_damaged_is_refused_and_a_newer_format_too(whole, tmp_path):
     (path / "COMMITTED").write_text(checkpoint.digest(manifest.encode()))
     with pytest.raises(UserError, match=f"format {checkpoint.FORMAT + 1}.*reads up to {checkpoint.FORMAT}"):
         checkpoint.newest_good(tmp_path / "new")
+
+
+def test_an_array_that_a_checkpoint_lacks_is_named(whole):
+    path, _ = checkpoint.newest_good(whole)
+    state = jax.eval_shape(lambda key: create(toy.system(), key), jax.random.key(0))
+    here = jax.sharding.SingleDeviceSharding(jax.devices()[0])
+    placed = jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=here), state)
+    params = checkpoint.load_state(path, {"params": placed.params}, part=True)["params"]
+    assert jax.tree.structure(params) == jax.tree.structure(state.params)
+    newer = placed.params | {"detector": placed.params["generator"]}
+    with pytest.raises(UserError, match=r"does not fit .* no array \['params'\]\['detector'\]\['bias'\] and 1 more"):
+        checkpoint.load_state(path, {"params": newer}, part=True)
 
 
 def test_saving_where_nothing_can_be_written_is_one_clear_error(tmp_path):
