@@ -17,6 +17,7 @@ tests/benchmarks/inference_steps.py.
       2                     .157  .131    .128  .232    .123  .396    .013  .441
       4                     .160  .122    .151  .216    .107  .373    .013  .391
       8, the default        .147  .109    .123  .212    .107  .378    .034  .379
+      16                    .170  .106    .106  .213    .115  .376    .027  .370
     temperature 0.7, 8      .163  .172    .190  .253    .139  .466    .034  .415    cleaner, and less varied
 
 Attacks of one step on 80 pictures of each held-out group; the discriminator is right about 94.5 % of clean pictures and

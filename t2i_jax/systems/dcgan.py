@@ -2,7 +2,7 @@
 
     discriminator minimises    -log D(x, t) - ½ [log(1 - D(x_g, t)) + log(1 - D(x, t_wrong))] + λ₁ Σ|θ| + λ₂ Σθ² + ...
     generator, text minimise   -log D(x_g, t) + ...              x_g = G(z, t)
-    reported                   L = L_D + λ_G L_G
+    reported                   L = L_D + λ_G L_G                 of L_D: x and x_g, without wrong captions and penalties
 
 The other terms, off by default, stand in `_game.py`. Without wrong captions (losses.matching = False) L_D is binary
 cross-entropy. The generator's batch normalization sees the whole global batch, wherever it lies; its running
