@@ -19,7 +19,6 @@ from ml_collections import ConfigDict
 from t2i_jax import config as configs
 from t2i_jax import keys
 from t2i_jax.models.generators import ConvGenerator, DenseGenerator, TextCodec
-from t2i_jax.models.text import TextEncoder
 from t2i_jax.objectives import adversarial, alignment, diagnostics, penalty, regularization
 from t2i_jax.objectives.augment import augment
 from t2i_jax.systems import Turn
@@ -49,11 +48,10 @@ class Game(NamedTuple):
     generator: Callable[[Turn, Array, Array], tuple[Array, dict]]
 
 
-def check(config: ConfigDict, text: TextEncoder, generator: DenseGenerator | ConvGenerator | TextCodec) -> None:
+def check(config: ConfigDict, generator: DenseGenerator | ConvGenerator | TextCodec) -> None:
     """Refuse sizes that the networks of a game cannot have. Raises UserError."""
     side = config.data.resolution
     configs.require(config.noise > 0, "noise", config.noise, "1 or more dimensions")
-    configs.require(text.width % text.heads == 0, "text.heads", text.heads, f"a divisor of text.width = {text.width}")
     configs.require(side > 0 and side % generator.multiple == 0, "data.resolution", side,
                     f"a multiple of {generator.multiple}, which the generator's layers double it by")
 

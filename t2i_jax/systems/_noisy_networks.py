@@ -9,7 +9,7 @@ from t2i_jax.models.discriminators import SummedDiscriminator
 from t2i_jax.models.encoders import ConvEmbedder
 from t2i_jax.models.masked_tokens import MaskedTokenTransformer
 from t2i_jax.models.text import TextEncoder
-from t2i_jax.systems import _image_tokens, precision
+from t2i_jax.systems import _image_tokens, precision, text_encoder
 from t2i_jax.systems._image_tokens import ImageTokens
 from t2i_jax.systems._noisy_steps import NoisySteps, Order
 
@@ -30,8 +30,7 @@ def build(config: ConfigDict) -> Networks:
     """
     data, dtype = config.data, {"dtype": precision(config)}
     tokens = _image_tokens.build(config, **dtype)
-    text = configs.section(config, "text", TextEncoder, vocabulary=data.vocabulary, **dtype)
-    configs.require(text.width % text.heads == 0, "text.heads", text.heads, f"a divisor of text.width = {text.width}")
+    text = text_encoder(config, **dtype)
     generator = configs.section(config, "generator", MaskedTokenTransformer, vocabulary=tokens.codebook.size, **dtype)
     configs.require(generator.width % generator.heads == 0, "generator.heads", generator.heads,
                     f"a divisor of generator.width = {generator.width}")

@@ -20,11 +20,10 @@ from t2i_jax import config as configs
 from t2i_jax import keys
 from t2i_jax.models.discriminators import ConvDiscriminator
 from t2i_jax.models.generators import TextCodec
-from t2i_jax.models.text import TextEncoder
 from t2i_jax.objectives import adversarial
 from t2i_jax.objectives.precision import at_least_float32
 from t2i_jax.paths import below
-from t2i_jax.systems import Phase, Stage, System, Turn, _correspondence, _game, optimizers_of, precision
+from t2i_jax.systems import Phase, Stage, System, Turn, _correspondence, _game, optimizers_of, precision, text_encoder
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -48,10 +47,10 @@ def build(config: ConfigDict, tokenizer) -> System:
     data, noise, dtype = config.data, config.noise, {"dtype": precision(config)}
     shape = (data.resolution, data.resolution, data.channels)
     losses, lengths = configs.section(config, "losses", Losses), configs.section(config, "stages", Lengths)
-    text = configs.section(config, "text", TextEncoder, vocabulary=data.vocabulary, **dtype)
+    text = text_encoder(config, **dtype)
     generator = configs.section(config, "generator", TextCodec, image_shape=shape, **dtype)
     discriminator = configs.section(config, "discriminator", ConvDiscriminator, classes=2, **dtype)
-    _game.check(config, text, generator)
+    _game.check(config, generator)
     pooled = 2 ** len(generator.encoder)
     configs.require(generator.side > 0 and generator.side % pooled == 0, "generator.side", generator.side,
                     f"a multiple of {pooled}, which is what generator.encoder pools it by")

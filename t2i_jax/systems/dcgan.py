@@ -19,10 +19,9 @@ from t2i_jax import config as configs
 from t2i_jax import keys
 from t2i_jax.models.discriminators import ConvDiscriminator, DenseDiscriminator
 from t2i_jax.models.generators import ConvGenerator, DenseGenerator
-from t2i_jax.models.text import TextEncoder
 from t2i_jax.objectives.precision import at_least_float32
 from t2i_jax.paths import below
-from t2i_jax.systems import Phase, Stage, System, Turn, _game, optimizers_of, precision
+from t2i_jax.systems import Phase, Stage, System, Turn, _game, optimizers_of, precision, text_encoder
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -57,12 +56,12 @@ def build(config: ConfigDict, tokenizer) -> System:
     turns = configs.section(config, "turns", Turns)
     for player, every in dataclasses.asdict(turns).items():
         configs.require(every > 0, f"turns.{player}", every, "1 or more steps")
-    text = configs.section(config, "text", TextEncoder, vocabulary=data.vocabulary, **dtype)
+    text = text_encoder(config, **dtype)
     generator = configs.choice(config, "generator", {"dense": DenseGenerator, "conv": ConvGenerator}, image_shape=shape,
                                **dtype)
     discriminator = configs.choice(config, "discriminator", {"dense": DenseDiscriminator, "conv": ConvDiscriminator},
                                    **dtype)
-    _game.check(config, text, generator)
+    _game.check(config, generator)
     game = _game.build(losses, lambda params, images, sentence: discriminator.apply(
         {"params": params["discriminator"]}, images, sentence))
 

@@ -23,11 +23,10 @@ from t2i_jax import keys
 from t2i_jax.models.discriminators import ConvDiscriminator, DenseDiscriminator
 from t2i_jax.models.encoders import ConvEncoder, DenseEncoder
 from t2i_jax.models.generators import ConvGenerator, DenseGenerator
-from t2i_jax.models.text import TextEncoder
 from t2i_jax.objectives import diagnostics, variational
 from t2i_jax.objectives.precision import at_least_float32
 from t2i_jax.paths import below
-from t2i_jax.systems import Phase, Stage, System, Turn, _game, optimizers_of, precision
+from t2i_jax.systems import Phase, Stage, System, Turn, _game, optimizers_of, precision, text_encoder
 
 LIKELIHOODS = {"gaussian": variational.gaussian_nll, "laplace": variational.laplace_nll}
 
@@ -60,13 +59,13 @@ def build(config: ConfigDict, tokenizer) -> System:
     shape = (data.resolution, data.resolution, data.channels)
     losses, lengths = configs.section(config, "losses", Losses), configs.section(config, "stages", Lengths)
     configs.require(losses.likelihood in LIKELIHOODS, "losses.likelihood", losses.likelihood, ", ".join(LIKELIHOODS))
-    text = configs.section(config, "text", TextEncoder, vocabulary=data.vocabulary, **dtype)
+    text = text_encoder(config, **dtype)
     encoder = configs.choice(config, "encoder", {"dense": DenseEncoder, "conv": ConvEncoder}, latent=noise, **dtype)
     generator = configs.choice(config, "generator", {"dense": DenseGenerator, "conv": ConvGenerator}, image_shape=shape,
                                batch_norm=False, **dtype)
     discriminator = configs.choice(config, "discriminator", {"dense": DenseDiscriminator, "conv": ConvDiscriminator},
                                    **dtype)
-    _game.check(config, text, generator)
+    _game.check(config, generator)
     game = _game.build(losses, lambda params, images, sentence: discriminator.apply(
         {"params": params["discriminator"]}, images, sentence))
 

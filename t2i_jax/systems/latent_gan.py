@@ -23,11 +23,10 @@ from t2i_jax import config as configs
 from t2i_jax import keys
 from t2i_jax.models.discriminators import LatentDiscriminator
 from t2i_jax.models.generators import LatentGenerator
-from t2i_jax.models.text import TextEncoder
 from t2i_jax.objectives import adversarial, alignment, diagnostics, penalty
 from t2i_jax.objectives.precision import at_least_float32
 from t2i_jax.paths import below
-from t2i_jax.systems import Phase, Stage, System, Turn, _latents, optimizers_of, precision
+from t2i_jax.systems import Phase, Stage, System, Turn, _latents, optimizers_of, precision, text_encoder
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -67,8 +66,7 @@ def build(config: ConfigDict, tokenizer) -> System:
     for name in ("gamma", "gamma_final"):
         configs.require(getattr(losses, name) > 0, f"losses.{name}", getattr(losses, name), "more than 0")
     lengths = configs.section(config, "stages", Lengths)
-    text = configs.section(config, "text", TextEncoder, vocabulary=data.vocabulary, **dtype)
-    configs.require(text.width % text.heads == 0, "text.heads", text.heads, f"a divisor of text.width = {text.width}")
+    text = text_encoder(config, **dtype)
     latents = _latents.build(config, shape, losses, **dtype)
     generator = configs.section(config, "generator", LatentGenerator, latent=latents.size, **dtype)
     discriminator = configs.section(config, "discriminator", LatentDiscriminator, **dtype)

@@ -26,13 +26,14 @@ from t2i_jax import config as configs
 from t2i_jax import keys
 from t2i_jax.models import token_transformers
 from t2i_jax.models.discriminators import ConvDiscriminator
-from t2i_jax.models.text import TextEncoder
 from t2i_jax.models.token_sampling import straight_through_sample
 from t2i_jax.objectives import diagnostics
 from t2i_jax.objectives.precision import at_least_float32
 from t2i_jax.objectives.tokens import token_nll
 from t2i_jax.paths import below
-from t2i_jax.systems import Phase, Stage, System, Turn, _correspondence, _game, _image_tokens, optimizers_of, precision
+from t2i_jax.systems import (
+    Phase, Stage, System, Turn, _correspondence, _game, _image_tokens, optimizers_of, precision, text_encoder,
+)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -61,13 +62,13 @@ def build(config: ConfigDict, tokenizer) -> System:
     shape = (data.resolution, data.resolution, data.channels)
     losses, lengths = configs.section(config, "losses", Losses), configs.section(config, "stages", Lengths)
     configs.require(losses.relaxation > 0, "losses.relaxation", losses.relaxation, "more than 0")
-    text = configs.section(config, "text", TextEncoder, vocabulary=data.vocabulary, **dtype)
+    text = text_encoder(config, **dtype)
     images = _image_tokens.build(config, **dtype)
     codes = images.codebook.size
     generator = configs.section(config, "generator", token_transformers.TokenTransformer, vocabulary=codes,
                                 length=images.count, **dtype)
-    for name, part in (("text", text), ("generator", generator)):
-        configs.require(part.width % part.heads == 0, f"{name}.heads", part.heads, f"a divisor of {name}.width = {part.width}")
+    configs.require(generator.width % generator.heads == 0, "generator.heads", generator.heads,
+                    f"a divisor of generator.width = {generator.width}")
     discriminator = configs.section(config, "discriminator", ConvDiscriminator, **dtype)
     pairs = _correspondence.build(config, shape, text, losses, **dtype)
     game = _game.build(losses, lambda params, x, sentence: discriminator.apply({"params": params["discriminator"]}, x, sentence))
