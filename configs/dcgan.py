@@ -5,8 +5,8 @@
     t2i train --config configs/dcgan.py:mnist --workdir runs/digits      # the reference's layers, 28x28 handwritten digits
     t2i train --config configs/dcgan.py:tiny --workdir runs/tiny         # as small as it works: the tests
 
-`:small`, 2.5 million parameters, measured on two cores that up to ten other programs shared: 102,400 images at 200 images/s while it
-ran, 9 minutes. R-precision of training captions / unseen tone / unseen pair, Frechet distance of training captions:
+`:small`, 2.5 million parameters, measured on two cores that up to ten other programs shared: 102,400 images; after compilation about
+180 images/s, 9 minutes. R-precision of training captions / unseen tone / unseen pair, Frechet distance of training captions:
 
     64,000 images                     .268 / .363 / .213   .146   (250 pictures)
     102,400 images, kept              .470 / .704 / .525   .107   (`t2i compare`, 300 pictures at most)
