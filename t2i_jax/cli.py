@@ -8,6 +8,7 @@ import traceback
 import click
 
 from t2i_jax import __version__
+from t2i_jax.commands.compilation_cache import keep_compiled
 from t2i_jax.errors import UserError
 
 COMMANDS = {
@@ -49,6 +50,7 @@ def main(arguments: list[str] | None = None) -> None:
     """Run one command and exit: 0 done, 2 a person must act, 75 saved and may be restarted, 1 a fault."""
     arguments = sys.argv[1:] if arguments is None else arguments
     debug = "--debug" in arguments
+    keep_compiled()
     try:
         code = t2i([argument for argument in arguments if argument != "--debug"], "t2i", standalone_mode=False)
         sys.exit(code or 0)
