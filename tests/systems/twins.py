@@ -37,7 +37,7 @@ def load(players, paths, statistics):
             array = np.transpose(np.asarray(paths[path]), axes).copy()
             assert parameter.shape == array.shape, path
             parameter.copy_(torch.from_numpy(array))
-        for path, layer in norms(players["generator"]).items():
+        for path, layer in norms(players["generator"]).items() if "generator" in players else ():
             layer.running_mean.copy_(torch.from_numpy(np.array(statistics[f"{path}/mean"])))
             layer.running_var.copy_(torch.from_numpy(np.array(statistics[f"{path}/var"])))
 
@@ -184,6 +184,45 @@ class Encoder(Stack):
         return Normal(self.mean(h), torch.exp(0.5 * self.log_variance(h)))
 
 
+class ResidualStack(Stack):
+    """A linear layer, residual blocks of RMSNorm and two linear layers with SiLU between, RMSNorm."""
+
+    def __init__(self, inputs, width, hidden, blocks):
+        super().__init__()
+        block = lambda: nn.ModuleDict({"RMSNorm_0": nn.RMSNorm(width, eps=1e-6), "Dense_0": nn.Linear(width, hidden),
+                                       "Dense_1": nn.Linear(hidden, width)})
+        self.Dense_0, self.RMSNorm_0 = nn.Linear(inputs, width), nn.RMSNorm(width, eps=1e-6)
+        self.blocks = [self.stack("block", [block() for _ in range(blocks)])]
+
+    def forward(self, x):
+        h = self.Dense_0(x)
+        for block in self.blocks[0]:
+            h = h + block["Dense_1"](functional.silu(block["Dense_0"](block["RMSNorm_0"](h))))
+        return self.RMSNorm_0(h)
+
+
+class Autoencoder(nn.Module):
+    """Linear and residual both ways: pictures [B, H, W, C] to a Gaussian over latents [B, latent] and back."""
+
+    def __init__(self, shape, sizes):
+        super().__init__()
+        pixels, self.shape = int(np.prod(shape)), shape
+        self.linear_encoder, self.linear_decoder = nn.Linear(pixels, sizes.latent), nn.Linear(sizes.latent, pixels)
+        self.encoder_in = nn.Linear(pixels, sizes.encoder_hidden)
+        self.encoder_out, self.spread = (nn.Linear(sizes.encoder_hidden, sizes.latent) for _ in range(2))
+        self.decoder_stack = ResidualStack(sizes.latent, sizes.width, sizes.hidden, sizes.blocks)
+        self.decoder_out = nn.Linear(sizes.width, pixels)
+
+    def forward(self, images, noise):
+        """(reconstructions from a draw of the posterior, its mean, its log variance)"""
+        flat = images.flatten(1)
+        hidden = functional.silu(self.encoder_in(flat))
+        mean, log_variance = self.linear_encoder(flat) + self.encoder_out(hidden), self.spread(hidden)
+        z = mean + torch.exp(0.5 * log_variance) * noise
+        made = self.linear_decoder(z) + self.decoder_out(self.decoder_stack(z))
+        return made.unflatten(1, self.shape), mean, log_variance
+
+
 def cross_entropy(logits, real):
     return functional.binary_cross_entropy_with_logits(logits, torch.full_like(logits, real))
 
@@ -197,25 +236,38 @@ def info_nce(seen, said, temperature):
 
 def discriminator_loss(weights, discriminator, images, made, sentence):
     """The game's, with what its `weights` (a config section) ask for; captions all differ, the next one is wrong."""
-    images, made, sentence = images.clone().requires_grad_(), made.detach().clone().requires_grad_(), sentence.detach()
+    images, made, sentence = images.clone(), made.detach().clone(), sentence.detach()
+    for weight, x in ((weights.gamma, images), (weights.gamma_fake, made)):
+        x.requires_grad_(bool(weight))
     real, seen, said = discriminator(images, sentence)
     fake = discriminator(made, sentence)[0]
-    loss = cross_entropy(real, 1.0) + cross_entropy(fake, 0.0)
+    if weights.adversarial == "relativistic":
+        loss = functional.softplus(fake - real).mean()
+    else:
+        loss = cross_entropy(real, 1.0) + cross_entropy(fake, 0.0)
     if weights.matching:
         wrong = discriminator(images, sentence.roll(-1, 0))[0]
         loss = cross_entropy(real, 1.0) + (cross_entropy(fake, 0.0) + cross_entropy(wrong, 0.0)) / 2
     for weight, logits, x in ((weights.gamma, real, images), (weights.gamma_fake, fake, made)):
+        if not weight:
+            continue
         (slope,) = torch.autograd.grad(logits.sum(), x, create_graph=True)
         loss = loss + weight / 2 * (slope**2).flatten(1).sum(1).mean()
     if weights.contrastive:
         loss = loss + weights.contrastive * info_nce(seen, said, weights.temperature)
-    own = list(discriminator.parameters())
-    return loss + weights.l1 * sum(p.abs().sum() for p in own) + weights.l2 * sum((p**2).sum() for p in own)
+    for weight, norm in ((weights.l1, torch.abs), (weights.l2, torch.square)):
+        if weight:
+            loss = loss + weight * sum(norm(p).sum() for p in discriminator.parameters())
+    return loss
 
 
-def generator_loss(weights, discriminator, made, sentence):
+def generator_loss(weights, discriminator, made, sentence, images=None):
+    """images: the real ones, which only the relativistic loss looks at."""
     fake, seen, said = discriminator(made, sentence.detach())
-    loss = cross_entropy(fake, 1.0)
+    if weights.adversarial == "relativistic":
+        loss = functional.softplus(discriminator(images, sentence.detach())[0] - fake).mean()
+    else:
+        loss = cross_entropy(fake, 1.0)
     return loss + weights.contrastive * info_nce(seen, said, weights.temperature) if weights.contrastive else loss
 
 
