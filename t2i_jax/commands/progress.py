@@ -46,7 +46,5 @@ class Progress:
 
 def _columns(data: TrainingData, split: str) -> list[tuple[str, Image.Image]]:
     """(caption, real picture) of a split's first examples in its fixed shuffled order, captions most detailed."""
-    sample = data.sample(split, COLUMNS)
-    words = [data.tokenizer.decode(tokens[mask]) for tokens, mask in zip(sample["tokens"], sample["mask"], strict=True)]
-    pixels = [image[..., 0] if image.shape[-1] == 1 else image for image in sample["image"]]
-    return [(caption, Image.fromarray(image)) for caption, image in zip(words, pixels, strict=True)]
+    pixels = lambda image: image[..., 0] if image.shape[-1] == 1 else image
+    return [(caption, Image.fromarray(pixels(image))) for caption, image in data.shown(split, COLUMNS)]
