@@ -11,7 +11,6 @@ import numpy as np
 from jax import Array
 from PIL import Image
 
-from t2i_jax.data.tokenizer import Tokenizer
 from t2i_jax.errors import UserError
 from t2i_jax.systems import System
 from t2i_jax.training.resume import load_weights
@@ -28,7 +27,7 @@ def load(path: str | Path, weights: str = "ema") -> "TextToImage":
     """
     if weights not in ("ema", "raw"):
         raise UserError(f"weights = {weights!r} is unknown; accepted: ema, raw")
-    found = load_weights(Path(path), Tokenizer.from_json)
+    found = load_weights(Path(path))
     if found.system.generate is None:
         raise UserError(f"{path} holds a system that draws nothing, made to evaluate pictures: give a run that draws")
     params, aux = found.params, found.aux
