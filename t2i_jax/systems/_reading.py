@@ -17,7 +17,7 @@ from ml_collections import ConfigDict
 
 from t2i_jax import config as configs
 from t2i_jax import keys
-from t2i_jax.models.adapter import LanguageAdapter
+from t2i_jax.models.text.adapter import LanguageAdapter
 from t2i_jax.models.text import TextEncoder
 from t2i_jax.paths import flat
 from t2i_jax.pretrained import captions
