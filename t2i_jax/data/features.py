@@ -1,7 +1,7 @@
 """Captions read once: what a language model makes of every caption of prepared data, kept beside the pictures.
 
     DIR/features/<name>.array_record   one record per distinct caption: the features of its words, then of the sentence
-    DIR/features/<name>.json           {"encoder", "sha256", "dtype", "length", "width", "count", "fingerprint",
+    DIR/features/<name>.json           {"encoder", "sha256", "dtype", "length", "widths", "count", "fingerprint",
                                        "records_sha256"}: which model made them, how, and of which data
 
 `name` says encoder, length and type, so that features of several language models lie side by side.
@@ -51,7 +51,7 @@ def distinct_captions(directory: Path) -> list[str]:
 def write(directory: str | Path, kind: Kind, encode: Callable[[list[str], int], Entries]) -> int:
     """Store the features of all captions of the prepared data in `directory`; the number of captions.
 
-    encode: (captions, length) -> {"words": [N, L, W], "words_mask": bool [N, L], "sentence": [N, W]}, words before padding.
+    encode: (captions, length) -> {"words": [N, L, W], "words_mask": bool [N, L], "sentence": [N, S]}, words before padding.
     Complete or not at all; what is there already stays. UserError: a type that there is not, a folder that cannot be written.
     """
     directory = Path(directory)
@@ -61,7 +61,7 @@ def write(directory: str | Path, kind: Kind, encode: Callable[[list[str], int], 
     records, about = _paths(directory, kind)
     if about.is_file():
         return len(captions)
-    partial, width = records.with_suffix(".partial"), 0
+    partial, widths = records.with_suffix(".partial"), ()
     try:
         records.parent.mkdir(exist_ok=True)
         writer = ArrayRecordWriter(str(partial), "group_size:1")
@@ -69,14 +69,14 @@ def write(directory: str | Path, kind: Kind, encode: Callable[[list[str], int], 
             with tqdm(total=len(captions), desc="reading captions", unit="caption") as bar:
                 for start in range(0, len(captions), AT_ONCE):
                     made = encode(captions[start : start + AT_ONCE], kind.length)
-                    width = made["sentence"].shape[-1]
+                    widths = made["words"].shape[-1], made["sentence"].shape[-1]
                     for record in _packed(made, kind.dtype):
                         writer.write(record)
                     bar.update(len(made["sentence"]))
         finally:
             writer.close()
         os.replace(partial, records)
-        text = {**kind._asdict(), "width": width, "count": len(captions), "fingerprint": fingerprint,
+        text = {**kind._asdict(), "widths": widths, "count": len(captions), "fingerprint": fingerprint,
                 "records_sha256": _sha256(records)}
         partial.write_text(json.dumps(text, indent=2) + "\n", encoding="utf-8")
         os.replace(partial, about)
@@ -99,7 +99,7 @@ class Features:
                             f"--encoder {kind.encoder} --length {kind.length} --dtype {kind.dtype}")
         try:
             self.about = json.loads(about.read_text(encoding="utf-8"))
-            self.width: int = self.about["width"]
+            self._width, self._sentence_width = self.about["widths"]
             stated = Kind(*(self.about[name] for name in Kind._fields)), self.about["records_sha256"]
         except (ValueError, KeyError, TypeError) as error:
             raise _damaged(about) from error
@@ -126,25 +126,27 @@ class Features:
         numbers = np.array([self._number[caption] for caption in captions], np.int64)
         reader = ArrayRecordReader(str(self._path), "readahead_buffer_size:0")
         read = lambda positions: self._unpacked(reader.read([int(number) for number in numbers[positions]]))
-        if len(captions) * (self.kind.length + 1) * self.width * np.dtype(self.kind.dtype).itemsize > CACHE_BYTES:
+        if len(captions) * (self.kind.length + 1) * self._width * np.dtype(self.kind.dtype).itemsize > CACHE_BYTES:
             return read
         whole = read(np.arange(len(captions)))
         return lambda positions: {name: array[positions] for name, array in whole.items()}
 
     def _unpacked(self, records: Sequence[bytes]) -> Entries:
-        words = np.zeros((len(records), self.kind.length, self.width), self.kind.dtype)
+        words = np.zeros((len(records), self.kind.length, self._width), self.kind.dtype)
         mask = np.zeros(words.shape[:2], bool)
-        sentence = np.zeros((len(records), self.width), self.kind.dtype)
+        sentence = np.zeros((len(records), self._sentence_width), self.kind.dtype)
         for row, record in enumerate(records):
-            *found, sentence[row] = np.frombuffer(record, self.kind.dtype).reshape(-1, self.width)
+            numbers = np.frombuffer(record, self.kind.dtype)
+            found, sentence[row] = np.split(numbers, [len(numbers) - self._sentence_width])
+            found = found.reshape(-1, self._width)
             words[row, : len(found)], mask[row, : len(found)] = found, True
         return {"words": words, "words_mask": mask, "sentence": sentence}
 
 
 def _packed(made: Entries, dtype: str) -> Iterator[bytes]:
-    """The record of each caption: features of its words without padding [n, W], then of the sentence [W]."""
+    """The record of each caption: features of its words without padding [n, W], then of the sentence [S]."""
     for words, mask, sentence in zip(made["words"], made["words_mask"], made["sentence"], strict=True):
-        yield np.concatenate([words[mask], sentence[None]]).astype(dtype).tobytes()
+        yield np.concatenate([words[mask].ravel(), sentence]).astype(dtype).tobytes()
 
 
 def _paths(directory: Path, kind: Kind) -> tuple[Path, Path]:

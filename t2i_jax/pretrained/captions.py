@@ -141,6 +141,18 @@ def of_run(config: ConfigDict, text: str, workdir: Path) -> LanguageText | Token
     return _of_model(config, model)
 
 
+def for_training(text: LanguageText | Tokenizer | None, workdir: Path, data: Path, length: int) -> LanguageText | Tokenizer | None:
+    """What reads captions of the prepared `data` while a run trains in `workdir`, which keeps its language model.
+
+    Frozen features are made now where the run prepared the data itself, else they must lie there. Raises UserError.
+    """
+    if isinstance(text, LanguageText):
+        keep(text, workdir)
+    if isinstance(text, CachedText):
+        return text.beside(data, length, encode=data == workdir / "data")
+    return text
+
+
 def keep(text: LanguageText, workdir: Path) -> None:
     """Copy the model's files into the run's directory, unless they are there. Raises UserError where that fails."""
     directory = workdir / "encoders" / text.model.sha256
