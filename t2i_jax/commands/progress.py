@@ -9,6 +9,7 @@ from PIL import Image
 from t2i_jax.data.training import TrainingData
 from t2i_jax.inference.grid import grid
 from t2i_jax.inference.pipeline import TextToImage, to_pil
+from t2i_jax.inference.prompts import literal
 from t2i_jax.systems import System
 from t2i_jax.training.metrics import MetricsLog
 from t2i_jax.training.state import State, drawing_weights
@@ -34,7 +35,7 @@ class Progress:
         self._model.params, self._model.aux = drawing_weights(state.params, state.aux, state.ema)
         self._directory.mkdir(parents=True, exist_ok=True)
         for split, columns in self._columns.items():
-            drawn = self._model.generate([caption for caption, _ in columns], key=jax.random.key(0))
+            drawn = self._model.generate([literal(caption) for caption, _ in columns], key=jax.random.key(0))
             page = grid(
                 [(caption, [real, to_pil(made)]) for (caption, real), made in zip(columns, drawn, strict=True)]
             )

@@ -76,6 +76,7 @@ class System(NamedTuple):
     image_shape: tuple[int, int, int]  # H, W, C of the pictures it draws or sees
     options: Mapping[str, float | int | bool] = {}  # that `generate` takes, with their defaults: a float is an input of the
     # compiled drawing, a whole number or a truth value is compiled into it
+    blends: bool = False  # whether `generate` takes sums of prompts, see `_reading.Reader.read`
     codec: Codec | None = None  # what its reconstructions are judged by
 
 

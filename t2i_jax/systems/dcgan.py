@@ -119,4 +119,5 @@ def build(config: ConfigDict, tokenizer) -> System:
         generate=generate,
         options={"truncation": 1.0},
         image_shape=shape,
+        blends=True,
     )

@@ -205,5 +205,6 @@ def build(config: ConfigDict, tokenizer) -> System:
         options={"temperature": 1.0, "top_k": 0, "top_p": 1.0, "num_inference_steps": STEPS,
                  "return_steps": False},
         image_shape=shape,
+        blends=True,
         codec=tokens.codec(),
     )

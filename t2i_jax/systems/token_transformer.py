@@ -145,5 +145,6 @@ def build(config: ConfigDict, tokenizer) -> System:
         generate=generate,
         options={"temperature": 1.0, "top_k": 0, "top_p": 1.0},
         image_shape=shape,
+        blends=True,
         codec=images.codec(),
     )
