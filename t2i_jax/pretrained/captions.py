@@ -22,6 +22,7 @@ from t2i_jax.data.tokenizer import Tokenizer
 from t2i_jax.errors import UserError
 from t2i_jax.pretrained.language import LanguageModel, load_language_model
 
+FEW = 8  # prompts read at once: as many as are drawn at once
 OWN, CACHED, TUNED = KINDS = ("own", "cached", "tuned")
 
 
@@ -104,7 +105,7 @@ class CachedText(LanguageText):
         Stored or read now, a caption has the same features up to rounding, in the type of the stored ones."""
         if self._stored is not None and self._stored.kind == self._kind(length) and all(map(self._stored.__contains__, captions)):
             return self._stored.rows(captions)(np.arange(len(captions)))
-        made = self.model.encode(captions, length)
+        made = self.model.encode(captions, length, FEW)
         return {name: array if array.dtype == bool else array.astype(self._dtype) for name, array in made.items()}
 
     def rows(self, captions: Sequence[str], length: int) -> Callable[[np.ndarray], features.Entries]:
