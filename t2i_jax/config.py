@@ -51,11 +51,18 @@ def read(path: str | pathlib.Path, arg: str = "") -> ConfigDict:
 
 
 def apply_override(config: ConfigDict, override: str) -> None:
-    """Apply one `--config.a.b=value` in place; the value is read as the type that the config file gives the key."""
+    """Apply one `--config.a.b=value` in place; the value is read as the type that the config file gives the key.
+
+    A whole section is replaced by a Python dictionary: `--config.text='{"kind": "cached", "encoder": "DIR"}'`; what may stand in
+    it is known to the code that reads the section.
+    """
     key, equals, text = override.removeprefix("--").removeprefix("config.").partition("=")
     if not override.startswith("--config.") or not equals:
         raise UserError(f"unknown argument {override!r}; config values are set as --config.key=value")
     known = list(flatten(config))
+    if isinstance(config.get(key), ConfigDict) and text.lstrip().startswith("{"):
+        config[key] = ConfigDict(_parse(key, text, {"name": "value"}))
+        return
     if key not in known:
         below = [name for name in known if name.startswith(key + ".")]
         close = below or difflib.get_close_matches(key, known, n=3, cutoff=0.5) or sorted(config)

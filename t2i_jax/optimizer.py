@@ -1,6 +1,6 @@
 """Optimizers by name, whose schedules count images seen rather than steps, so that the batch size may change."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 import jax
 import jax.numpy as jnp
@@ -55,6 +55,13 @@ def build(config: Mapping, begin: float = 0) -> optax.GradientTransformationExtr
             raise UserError(f"optimizer name {name!r} is unknown; use one of: sgd, momentum, adam, adamw")
     clip = optax.clip_by_global_norm(config["clip"]) if config["clip"] else optax.identity()
     return optax.chain(clip, direction, _scale_by_learning_rate(config, begin))
+
+
+def apart(most: optax.GradientTransformationExtraArgs, own: optax.GradientTransformationExtraArgs,
+          is_own: Callable[[str], bool]) -> optax.GradientTransformationExtraArgs:
+    """Two optimizers of one turn, each with its own clipping and state: `own` for those of {path: array} that `is_own` names."""
+    label = lambda params: {path: "own" if is_own(path) else "most" for path in params}
+    return optax.partition({"own": own, "most": most}, label)
 
 
 def schedule(config: Mapping, images: Array | float) -> Array:

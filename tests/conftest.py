@@ -14,6 +14,7 @@ if "JAX_COMPILATION_CACHE_DIR" not in os.environ:
 import jax
 import pytest
 from running import CONFIGS, call, evaluate
+from tiny_models import write_tiny
 
 jax.config.update("jax_numpy_rank_promotion", "raise")
 
@@ -24,6 +25,22 @@ def tiny_run(tmp_path_factory):
     """A work directory in which `t2i train --config configs/quickstart.py:tiny` ran to its end; not to be changed."""
     workdir = tmp_path_factory.mktemp("runs") / "tiny"
     assert call("train", "--config", f"{CONFIGS / 'quickstart.py'}:tiny", "--workdir", workdir) == 0
+    return workdir
+
+
+@pytest.fixture(scope="session")
+def tiny_bert(tmp_path_factory):
+    """The directory of a language model of random weights; not to be changed."""
+    return write_tiny(tmp_path_factory.mktemp("encoders") / "bert", "bert")
+
+
+@pytest.fixture(scope="session")
+def lm_run(tiny_bert, tmp_path_factory):
+    """A work directory in which `t2i train --config configs/lm_gan.py:tiny` ran to its end with `tiny_bert`; not to be
+    changed."""
+    workdir = tmp_path_factory.mktemp("runs") / "lm"
+    encoder = f"--config.text.encoder={tiny_bert}"
+    assert call("train", "--config", f"{CONFIGS / 'lm_gan.py'}:tiny", "--workdir", workdir, encoder) == 0
     return workdir
 
 

@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 PACKAGE = Path(__file__).parents[1] / "t2i_jax"
-ROOMS = ("errors", "keys", "paths", "config", "distributed", "data", "models", "objectives", "optimizer", "systems",
-         "training", "evaluation", "inference", "commands", "cli", "__main__")
+ROOMS = ("errors", "keys", "paths", "config", "distributed", "data", "models", "pretrained", "objectives", "optimizer",
+         "systems", "training", "evaluation", "inference", "commands", "cli", "__main__")
 FILES = sorted(PACKAGE.rglob("*.py"))
 
 

@@ -80,11 +80,12 @@ def checked(loaded: dict[str, ConfigDict]):
     """The data options that all configs {name: config} share. UserError where they differ, or one cannot be compared."""
     from t2i_jax import systems
     from t2i_jax.data.training import PICTURES, DataOptions
+    from t2i_jax.pretrained import captions
 
     first = next(iter(loaded))
     for name, config in loaded.items():
         train.check(config)
-        if systems.build(config, None).generate is None:
+        if systems.build(config, captions.opened(config)).generate is None:
             raise UserError(f"--configs: {name} is a {config.system!r}, which draws nothing; leave it out")
         for key in ("path", *PICTURES):
             ours, theirs = loaded[first].data[key], config.data[key]

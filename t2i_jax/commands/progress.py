@@ -9,6 +9,7 @@ from PIL import Image
 from t2i_jax.data.training import TrainingData
 from t2i_jax.inference.grid import grid
 from t2i_jax.inference.pipeline import TextToImage, to_pil
+from t2i_jax.inference.prompts import literal
 from t2i_jax.systems import System
 from t2i_jax.training.metrics import MetricsLog
 from t2i_jax.training.state import State, drawing_weights
@@ -34,7 +35,7 @@ class Progress:
         self._model.params, self._model.aux = drawing_weights(state.params, state.aux, state.ema)
         self._directory.mkdir(parents=True, exist_ok=True)
         for split, columns in self._columns.items():
-            drawn = self._model.generate([caption for caption, _ in columns], key=jax.random.key(0))
+            drawn = self._model.generate([literal(caption) for caption, _ in columns], key=jax.random.key(0))
             page = grid(
                 [(caption, [real, to_pil(made)]) for (caption, real), made in zip(columns, drawn, strict=True)]
             )
@@ -46,7 +47,5 @@ class Progress:
 
 def _columns(data: TrainingData, split: str) -> list[tuple[str, Image.Image]]:
     """(caption, real picture) of a split's first examples in its fixed shuffled order, captions most detailed."""
-    sample = data.sample(split, COLUMNS)
-    words = [data.tokenizer.decode(tokens[mask]) for tokens, mask in zip(sample["tokens"], sample["mask"], strict=True)]
-    pixels = [image[..., 0] if image.shape[-1] == 1 else image for image in sample["image"]]
-    return [(caption, Image.fromarray(image)) for caption, image in zip(words, pixels, strict=True)]
+    pixels = lambda image: image[..., 0] if image.shape[-1] == 1 else image
+    return [(caption, Image.fromarray(pixels(image))) for caption, image in data.shown(split, COLUMNS)]

@@ -46,9 +46,9 @@ def run(config: ConfigDict, workdir: Path, init_from: Path | None) -> int:
     from t2i_jax import systems
     from t2i_jax.commands.evaluate import hook
     from t2i_jax.commands.progress import Progress
-    from t2i_jax.data.tokenizer import Tokenizer
-    from t2i_jax.data.training import DataOptions, open_data
+    from t2i_jax.data.training import DataOptions, TrainingData, prepared_in
     from t2i_jax.distributed.mesh import make_mesh
+    from t2i_jax.pretrained import captions
     from t2i_jax.training import loop
     from t2i_jax.training.checkpoint import Run, newest_good
     from t2i_jax.training.resume import reconcile, warm_start, with_rollbacks
@@ -61,8 +61,11 @@ def run(config: ConfigDict, workdir: Path, init_from: Path | None) -> int:
     amendments = reconcile(previous[1], config) if previous else []
     mesh = make_mesh(config.fsdp)
     weights = warm_start(init_from) if init_from and not previous else lambda state: state
-    tokenizer = Tokenizer.from_json(previous[1].tokenizer) if previous else None
-    data = open_data(configs.section(config, "data", DataOptions), workdir, tokenizer)
+    data_options = configs.section(config, "data", DataOptions)
+    directory = prepared_in(data_options, workdir)
+    text = captions.of_run(config, previous[1].tokenizer, workdir) if previous else captions.opened(config)
+    text = captions.for_training(text, workdir, directory, data_options.text_length)
+    data = TrainingData(data_options, directory, text)
     if previous and previous[1].about["data"] != data.fingerprint:
         raise UserError(f"data: {workdir}/data is not what this run was trained on; restore it or use a new --workdir")
     size = {"batch_size": config.batch_size, "scan_length": config.scan_length}
@@ -77,14 +80,14 @@ def run(config: ConfigDict, workdir: Path, init_from: Path | None) -> int:
 
     evaluate = None
     if options.evaluate_every:
-        evaluate = hook(Path(options.evaluator), systems.build(config, data.tokenizer), data)
+        evaluate = hook(Path(options.evaluator), systems.build(config, data.text), data)
 
     def attempt() -> loop.Result:
-        system = systems.build(config, data.tokenizer)
+        system = systems.build(config, data.text)
         return loop.train(
             system,
             loop.Data(batches, data.sample, **size),
-            Run(configs.to_json(config), data.tokenizer.to_json(), about | {"amendments": amendments}),
+            Run(configs.to_json(config), data.text.to_json(), about | {"amendments": amendments}),
             workdir,
             mesh,
             jax.random.key(config.seed),
@@ -115,6 +118,7 @@ def check(config: ConfigDict) -> None:
 
     from t2i_jax import systems
     from t2i_jax.data.training import DataOptions
+    from t2i_jax.pretrained import captions
     from t2i_jax.training import alternate, loop
     from t2i_jax.training.state import create
 
@@ -130,7 +134,7 @@ def check(config: ConfigDict) -> None:
                     "run.evaluator", options.evaluator, "with run.evaluate_every, the work directory of a trained evaluator "
                     "(t2i train --config configs/evaluator.py)")
     configs.section(config, "data", DataOptions)
-    system = systems.build(config, None)
+    system = systems.build(config, captions.opened(config))
     jax.eval_shape(lambda key: create(system, key), jax.random.key(0))
     for stage in system.stages:
         alternate.check(system, stage, config.batch_size, config.scan_length)

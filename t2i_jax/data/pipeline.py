@@ -7,8 +7,9 @@ Grain iterates and prefetches; one element of its data set is a whole stack of K
 Python would cost more than a small network's training step.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from functools import lru_cache
+from typing import Protocol
 
 import grain
 import numpy as np
@@ -27,16 +28,30 @@ ENDLESS = 2**48  # stacks of batches
 Batch = dict[str, np.ndarray]
 
 
-class Examples:
-    """Prepared pictures and tokenized captions, ready to be gathered by number."""
+class Text(Protocol):
+    """What turns captions into the text entries of a batch: a Tokenizer, or one of `pretrained/captions.py`."""
 
-    def __init__(self, prepared: Prepared, tokenizer: Tokenizer, text_length: int, noise: int = 0):
+    def arrays(self, captions: Sequence[str], length: int) -> Batch:
+        """The entries of captions, [N, ...] each, of at most `length` tokens a caption."""
+
+    def rows(self, captions: Sequence[str], length: int) -> Callable[[np.ndarray], Batch]:
+        """Function from positions [N] in `captions` to the entries of those."""
+
+    def to_json(self) -> str:
+        """What a checkpoint keeps of it."""
+
+
+class Examples:
+    """Prepared pictures and captions as text entries, ready to be gathered by number."""
+
+    def __init__(self, prepared: Prepared, text: Text, text_length: int, noise: int = 0, tokenizer: Tokenizer | None = None):
+        """tokenizer: by whose tokens noise chooses among pictures, where `text` is none itself; only read if `noise` is not 0."""
         self._prepared = prepared
         self._texts = list(dict.fromkeys(prepared.captions()))
-        self._tokens, self._mask = tokenizer.encode(self._texts, text_length)
-        self._ids = np.array([caption_id(text) for text in self._texts], np.uint32)
-        number = {text: index for index, text in enumerate(self._texts)}
-        rows = [[number[text] for text in row["captions"]] for row in prepared.words]
+        self._text = text.rows(self._texts, text_length)
+        self._ids = np.array([caption_id(caption) for caption in self._texts], np.uint32)
+        number = {caption: index for index, caption in enumerate(self._texts)}
+        rows = [[number[caption] for caption in row["captions"]] for row in prepared.words]
         self._counts = np.array([len(row) for row in rows], np.int64)
         self._captions = np.zeros((len(rows), self._counts.max()), np.int64)
         for row, numbers in zip(self._captions, rows, strict=True):
@@ -44,7 +59,7 @@ class Examples:
         real = np.arange(self._captions.shape[1]) < self._counts[:, None]
         self._all_ids = np.where(real, self._ids[self._captions], np.uint32(0))
         self._flippable = np.array([augmentation.may_flip(row["captions"]) for row in prepared.words])
-        self._coupling = Coupling(prepared, tokenizer, rows, noise) if noise else None
+        self._coupling = Coupling(prepared, tokenizer or text, rows, noise) if noise else None
         size = len(prepared) * prepared.resolution**2 * prepared.channels
         self._pixels = prepared.images(range(len(prepared))) if size <= CACHE_BYTES else None
 
@@ -59,8 +74,8 @@ class Examples:
     def gather(self, pictures: np.ndarray, captions: np.ndarray) -> Batch:
         """A batch of the pictures [N] with captions of these numbers [N]."""
         images = self._prepared.images(pictures) if self._pixels is None else self._pixels[pictures]
-        return {"image": images, "tokens": self._tokens[captions], "mask": self._mask[captions],
-                "caption": self._ids[captions], "captions": self._all_ids[pictures]}
+        return {"image": images, **self._text(captions), "caption": self._ids[captions],
+                "captions": self._all_ids[pictures]}
 
     def couple(self, pictures: np.ndarray, captions: np.ndarray, seed: int, index: np.ndarray) -> tuple[np.ndarray, Batch]:
         """Noise of the global example indices [N], and which of its caption's pictures each stands for."""
@@ -74,32 +89,39 @@ class Examples:
         return self._flippable[pictures]
 
 
-def batches(prepared: Prepared, tokenizer: Tokenizer, *, batch_size: int, scan_length: int, text_length: int, seed: int,
-            start: int = 0, augment: Augment = Augment(), noise: int = 0, process_index: int = 0, process_count: int = 1,
-            prefetch: int = 2) -> Iterator[Batch]:
+def batches(prepared: Prepared, text: Text, *, batch_size: int, scan_length: int, text_length: int, seed: int,
+            start: int = 0, augment: Augment = Augment(), noise: int = 0, tokenizer: Tokenizer | None = None,
+            process_index: int = 0, process_count: int = 1, prefetch: int = 2) -> Iterator[Batch]:
     """Endless stacks of K = `scan_length` batches; this process gets its B = `batch_size` / `process_count` of each.
 
     `start`: global index of the first example, what a checkpoint holds; a stack moves it by batch_size * scan_length.
-    Leaves: image uint8 [K, B, H, W, C]; tokens int32 and mask bool [K, B, L]; caption uint32 [K, B], the number of the
+    Leaves: image uint8 [K, B, H, W, C]; the entries of `text`, such as tokens int32 and mask bool [K, B, L]; caption uint32 [K, B], the number of the
     caption drawn; captions uint32 [K, B, C], the numbers of all captions of the picture, padded with 0 (a caption is
     wrong for a picture if it is none of these); index uint32 [K, B], low 32 bits of the global example index; where `noise`
     is not 0, noise float32 [K, B, noise], standard normal, which chose the picture among its caption's (coupling.py).
     The parts of all processes, put together along B in order, are the single-process batch."""
     if batch_size % process_count or not 0 <= process_index < process_count:
         raise ValueError(f"batch size {batch_size} over process {process_index} of {process_count}")
-    stacks = _Stacks(Examples(prepared, tokenizer, text_length, noise), batch_size, scan_length, seed, start, augment,
-                     process_index, process_count)
+    stacks = _Stacks(Examples(prepared, text, text_length, noise, tokenizer), batch_size, scan_length, seed, start,
+                     augment, process_index, process_count)
     options = grain.ReadOptions(num_threads=1 if prefetch else 0, prefetch_buffer_size=prefetch)
     return iter(grain.MapDataset.source(stacks).to_iter_dataset(options))
 
 
-def first(prepared: Prepared, tokenizer: Tokenizer, count: int, text_length: int) -> Batch:
+def first(prepared: Prepared, text: Text, count: int, text_length: int) -> Batch:
     """A fixed sample for fits at stage entry and for grids: the first `count` examples of the order with seed 0, each
     with its most detailed caption. Leaves as in `batches`, [count, ...]; starts over where the data are fewer."""
-    examples = Examples(prepared, tokenizer, text_length)
+    examples = Examples(prepared, text, text_length)
     index = np.arange(count, dtype=np.uint64)
     pictures = _pictures(len(examples), 0, index)
     return examples.gather(pictures, examples.captions(pictures)) | {"index": index.astype(np.uint32)}
+
+
+def shown(prepared: Prepared, count: int) -> list[tuple[str, np.ndarray]]:
+    """(caption, picture uint8 [H, W, C]) of the examples that `first` samples."""
+    pictures = _pictures(len(prepared), 0, np.arange(count, dtype=np.uint64))
+    captions = [prepared.words[picture]["captions"][-1] for picture in pictures]
+    return list(zip(captions, prepared.images(pictures), strict=True))
 
 
 class _Stacks:

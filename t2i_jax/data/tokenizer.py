@@ -8,7 +8,7 @@ import json
 import unicodedata
 import warnings
 import zlib
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 
 import numpy as np
 from tokenizers import Regex, decoders, models, normalizers, pre_tokenizers, trainers
@@ -79,6 +79,11 @@ class Tokenizer:
     def arrays(self, captions: Sequence[str], length: int) -> dict[str, np.ndarray]:
         """What `encode` gives as a batch's text entries: {"tokens", "mask"}."""
         return dict(zip(("tokens", "mask"), self.encode(captions, length), strict=True))
+
+    def rows(self, captions: Sequence[str], length: int) -> Callable[[np.ndarray], dict[str, np.ndarray]]:
+        """Function from positions [N] in `captions` to their text entries of a batch."""
+        whole = self.arrays(captions, length)
+        return lambda positions: {name: array[positions] for name, array in whole.items()}
 
     def decode(self, tokens: Sequence[int]) -> str:
         """The normalized caption that gives these tokens."""

@@ -6,6 +6,8 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
+import numpy as np
+
 from t2i_jax.data import pipeline
 from t2i_jax.data.augment import Augment
 from t2i_jax.data.prepare import prepare
@@ -44,10 +46,10 @@ class DataOptions:
 
 
 class TrainingData:
-    """The prepared pictures of a run and the tokenizer of its captions."""
+    """The prepared pictures of a run and what turns its captions into text entries of a batch."""
 
-    def __init__(self, options: DataOptions, directory: Path, tokenizer: Tokenizer | None):
-        """Read prepared data; learn the tokenizer where none is given. UserError where the data do not fit."""
+    def __init__(self, options: DataOptions, directory: Path, text: pipeline.Text | None):
+        """Read prepared data; learn a tokenizer where no `text` is given. UserError where the data do not fit."""
         self.options = options
         self.train = Prepared(directory, "train")
         for key in ("resolution", "channels"):
@@ -56,32 +58,47 @@ class TrainingData:
                 raise UserError(f"config: data.{key} = {wanted}, but the prepared data in {directory} have {found}")
         self.heldout = {name: Prepared(directory, name) for name in self.train.info["splits"] if name != "train"}
         self.fingerprint, self.licence = self.train.fingerprint, self.train.licence
-        self.tokenizer = tokenizer or Tokenizer.train(self.train.captions(), options.vocabulary)
+        # Noise chooses pictures by tokens of their captions, whatever reads them for the networks.
+        self._tokenizer = text if isinstance(text, Tokenizer) else Tokenizer.train(self.train.captions(), options.vocabulary)
+        self.text = text or self._tokenizer
 
     def batches(self, start: int, *, batch_size: int, scan_length: int, seed: int, process_index: int = 0,
                 process_count: int = 1) -> Iterator[pipeline.Batch]:
         """Stacks of batches from global example `start` on; see `pipeline.batches`."""
         return pipeline.batches(
-            self.train, self.tokenizer, batch_size=batch_size, scan_length=scan_length, seed=seed, start=start,
+            self.train, self.text, batch_size=batch_size, scan_length=scan_length, seed=seed, start=start,
             text_length=self.options.text_length, process_index=process_index, process_count=process_count,
             augment=Augment(self.options.flip, self.options.rotate, self.options.scale), noise=self.options.noise,
+            tokenizer=self._tokenizer,
         )
 
     def sample(self, split: str = "train", count: int = 0) -> pipeline.Batch:
         """The fixed examples of a split, `count` or as many as `data.sample` asks for and there are."""
-        prepared = self.train if split == "train" else self.heldout[split]
-        count = min(count or self.options.sample, len(prepared))
-        return pipeline.first(prepared, self.tokenizer, count, self.options.text_length)
+        prepared = self._split(split)
+        return pipeline.first(prepared, self.text, min(count or self.options.sample, len(prepared)), self.options.text_length)
+
+    def shown(self, split: str, count: int) -> list[tuple[str, np.ndarray]]:
+        """(most detailed caption, picture) of the first `count` of those examples."""
+        prepared = self._split(split)
+        return pipeline.shown(prepared, min(count, len(prepared)))
+
+    def _split(self, name: str) -> Prepared:
+        return self.train if name == "train" else self.heldout[name]
 
 
-def open_data(options: DataOptions, workdir: Path, tokenizer: Tokenizer | None = None) -> TrainingData:
-    """The data of a run, prepared into `workdir`/data unless that was done before.
+def is_prepared(path: str) -> bool:
+    """Whether `data.path` names a folder that `t2i data prepare` wrote, to be read in place."""
+    return bool(path) and os.path.isfile(os.path.join(path, "info.json"))
+
+
+def prepared_in(options: DataOptions, workdir: Path) -> Path:
+    """The folder of a run's prepared data: `data.path`, or `workdir`/data, prepared now unless that was done before.
 
     Raises UserError where the source is missing, empty or without captions; nothing is written then.
     """
-    if options.path and os.path.isfile(os.path.join(options.path, "info.json")):
+    if is_prepared(options.path):
         read_info(options.path)
-        return TrainingData(options, Path(options.path), tokenizer)
+        return Path(options.path)
     directory = workdir / "data"
     if not directory.is_dir():
         with open_source(
@@ -95,4 +112,9 @@ def open_data(options: DataOptions, workdir: Path, tokenizer: Tokenizer | None =
         counts = ", ".join(f"{count:,} {split}" for split, count in report.counts.items())
         print(f"t2i: prepared {counts} pictures in {directory} ({len(report.dropped)} dropped: report.md there says why)",
               file=sys.stderr)
-    return TrainingData(options, directory, tokenizer)
+    return directory
+
+
+def open_data(options: DataOptions, workdir: Path, text: pipeline.Text | None = None) -> TrainingData:
+    """The data of a run, prepared unless that was done before. Raises UserError as `prepared_in` and `TrainingData`."""
+    return TrainingData(options, prepared_in(options, workdir), text)

@@ -15,7 +15,6 @@ from jax import Array
 from jax.sharding import Mesh
 
 from t2i_jax import config as configs
-from t2i_jax.data.tokenizer import Tokenizer
 from t2i_jax.distributed import sharding
 from t2i_jax.distributed.mesh import make_mesh
 from t2i_jax.errors import UserError
@@ -46,7 +45,7 @@ class Evaluator:
         mesh: the devices it computes on, all by default. Reads arrays and JSON, executes nothing.
         Raises UserError where there is no whole checkpoint, it is none of an evaluator, or its training did not end.
         """
-        found = load_weights(Path(run_dir), Tokenizer.from_json)
+        found = load_weights(Path(run_dir))
         config = configs.from_json(found.run.config)
         if config.system != contrastive.NAME:
             raise UserError(f"{run_dir} holds a {config.system!r}, no evaluator; train one with t2i train "

@@ -3,6 +3,7 @@
 import collections
 import warnings
 import zlib
+from collections.abc import Sequence
 from pathlib import Path
 
 import jax
@@ -11,8 +12,8 @@ import numpy as np
 from jax import Array
 from PIL import Image
 
-from t2i_jax.data.tokenizer import Tokenizer
 from t2i_jax.errors import UserError
+from t2i_jax.inference.prompts import Prompt, between, guided, parse
 from t2i_jax.systems import System
 from t2i_jax.training.resume import load_weights
 from t2i_jax.training.state import drawing_weights
@@ -28,7 +29,7 @@ def load(path: str | Path, weights: str = "ema") -> "TextToImage":
     """
     if weights not in ("ema", "raw"):
         raise UserError(f"weights = {weights!r} is unknown; accepted: ema, raw")
-    found = load_weights(Path(path), Tokenizer.from_json)
+    found = load_weights(Path(path))
     if found.system.generate is None:
         raise UserError(f"{path} holds a system that draws nothing, made to evaluate pictures: give a run that draws")
     params, aux = found.params, found.aux
@@ -50,18 +51,31 @@ class TextToImage:
         compiled_in = [option for option, default in system.options.items() if not isinstance(default, float)]
         self._draw = jax.jit(system.generate, static_argnames=compiled_in)
 
-    def __call__(self, prompt: str, num_images: int = 1, seed: int = 0, **options) -> list[Image.Image]:
+    def __call__(self, prompt: str | Prompt, num_images: int = 1, seed: int = 0, *, negative: str | None = None,
+                 strength: float | None = None, **options) -> list[Image.Image]:
         """`num_images` pictures of `prompt`; with return_steps=True a list of partial pictures for each.
 
+        prompt: "a (red:1.5) heart" gives a phrase more weight, see `inference.prompts.parse`.
+        negative, strength: a prompt to move away from, and how far, see `inference.prompts.guided`.
         options: those of the model's system, `model.system.options` with their defaults, see `generate`.
-        Raises UserError for an empty prompt, fewer than one picture, and an option that the model does not have.
+        Raises UserError for an empty prompt, fewer than one picture, and what the model does not have or cannot do.
         """
         if num_images < 1:
             raise UserError(f"num_images = {num_images} is impossible; accepted: 1 or more")
+        prompt = guided(_parsed(prompt), negative, strength)
         images = np.asarray(self.generate([prompt] * num_images, key=jax.random.key(seed), **options))
         return [[to_pil(step) for step in image] if image.ndim == 4 else to_pil(image) for image in images]
 
-    def generate(self, prompts: list[str], *, key: Array, **options) -> Array:
+    def interpolate(self, first: str, last: str, steps: int = 8, seed: int = 0, **options) -> list[Image.Image]:
+        """`steps` pictures on the way from one prompt to the other, all of the same noise; the first is `model(first)`'s.
+
+        options: as in a call. Raises UserError as a call does, and for fewer than 2 steps.
+        """
+        way = between(_parsed(first), _parsed(last), steps)
+        key = _prompt_key(jax.random.key(seed), way[0].text, 0)
+        return [to_pil(frame) for frame in np.asarray(self._generate(way, [key] * steps, options))]
+
+    def generate(self, prompts: Sequence[str | Prompt], *, key: Array, **options) -> Array:
         """One picture for each prompt: float [N, H, W, C] in [-1, 1]; with return_steps=True [N, S, H, W, C].
 
         options, of systems that have them:
@@ -70,21 +84,40 @@ class TextToImage:
             num_inference_steps: in how many steps the tokens are drawn, 0 for one after another
             return_steps: the partial picture after each step
 
-        Picture i depends on `key`, its prompt and how often the same prompt stands before it, on nothing else.
+        Picture i depends on `key`, its prompt and how often a prompt of the same text stands before it, on nothing else.
         Raises UserError for an empty prompt or list and for an option that the model does not have or cannot take.
         """
-        if not prompts or not all(prompt.strip() for prompt in prompts):
+        if not prompts:
             raise UserError("prompt: it is empty; describe a picture, for example 'a red heart'")
+        asked = [_parsed(prompt) for prompt in prompts]
+        texts = [prompt.text for prompt in asked]
+        return self._generate(asked, [_prompt_key(key, *which) for which in zip(texts, _occurrences(texts))], options)
+
+    def _generate(self, asked: Sequence[Prompt], example_keys: Sequence[Array], options: dict) -> Array:
+        """One picture for each prompt, from its key."""
         options = self._checked(options)
-        example_keys = [_prompt_key(key, prompt, number) for prompt, number in zip(prompts, _occurrences(prompts))]
-        images = []
-        for start in range(0, len(prompts), BUCKET):
-            count = min(BUCKET, len(prompts) - start)
-            padded = [start + min(i, count - 1) for i in range(BUCKET)]
-            text = self.system.encode([prompts[i] for i in padded])
-            keys = jnp.stack([example_keys[i] for i in padded])
-            images.append(self._draw(self.params, self.aux, text, keys, **options)[:count])
-        return jnp.concatenate(images)
+        parts = np.array([0 if prompt.plain else len(prompt.parts) for prompt in asked])
+        if parts.any() and not self.system.blends:
+            raise UserError(f"{self.name} cannot add prompts up; give one without weights, negative prompt and strength")
+        images, order = [], np.argsort(parts, kind="stable")
+        for count in np.unique(parts):  # sums of like length together: a picture must not depend on the others
+            members = np.flatnonzero(parts == count)
+            for start in range(0, len(members), BUCKET):
+                chosen = members[start : start + BUCKET]
+                padded = np.pad(chosen, (0, BUCKET - len(chosen)), "edge")
+                text = self._text([asked[number] for number in padded], count)
+                keys = jnp.stack([example_keys[number] for number in padded])
+                images.append(self._draw(self.params, self.aux, text, keys, **options)[: len(chosen)])
+        images = jnp.concatenate(images)
+        return images if np.all(np.diff(order) > 0) else images[np.argsort(order)]
+
+    def _text(self, wanted: list[Prompt], parts: int) -> dict:
+        """Text entries [B, ...] of plain prompts (parts = 0), or [B, parts, ...] with their coefficients."""
+        if not parts:
+            return self.system.encode([prompt.text for prompt in wanted])
+        flat = self.system.encode([sentence for prompt in wanted for sentence, _ in prompt.parts])
+        text = {name: entry.reshape(len(wanted), parts, *entry.shape[1:]) for name, entry in flat.items()}
+        return text | {"blend": np.array([[number for _, number in prompt.parts] for prompt in wanted], np.float32)}
 
     def _checked(self, options: dict) -> dict:
         """All options of the system, those given in their types. Raises UserError."""
@@ -99,6 +132,10 @@ class TextToImage:
             else type(default)(options.get(option, default))
             for option, default in known.items()
         }
+
+
+def _parsed(prompt: str | Prompt) -> Prompt:
+    return parse(prompt) if isinstance(prompt, str) else prompt
 
 
 def _prompt_key(key: Array, prompt: str, number: int) -> Array:

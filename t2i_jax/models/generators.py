@@ -8,7 +8,7 @@ from jax import Array
 
 from t2i_jax.models.convolutions import Conv, ConvTranspose
 from t2i_jax.models.discriminators import SLOPE
-from t2i_jax.models.layers import ResidualStack
+from t2i_jax.models.layers import ResidualMLP, ResidualStack, WordAttention
 
 
 class LatentGenerator(nn.Module):
@@ -25,6 +25,31 @@ class LatentGenerator(nn.Module):
     def __call__(self, noise: Array, sentence: Array) -> Array:
         stack = ResidualStack(self.width, self.hidden, self.blocks, self.remat, self.dtype)
         return nn.Dense(self.latent, dtype=self.dtype)(stack(jnp.concatenate([noise, sentence], axis=-1)))
+
+
+class AttendingGenerator(nn.Module):
+    """(noise [B, N], words [B, L, D], mask [B, L], sentence [B, D]) -> latents [B, latent].
+
+    A residual MLP over noise and sentence; before each block it looks words up, by `heads` of `attention` dimensions in all.
+    """
+
+    latent: int
+    width: int = 512
+    hidden: int = 1024
+    blocks: int = 4
+    heads: int = 4
+    attention: int = 128
+    remat: bool = False
+    dtype: jnp.dtype | None = None
+
+    @nn.compact
+    def __call__(self, noise: Array, words: Array, mask: Array, sentence: Array) -> Array:
+        block, look = (nn.remat(part) if self.remat else part for part in (ResidualMLP, WordAttention))
+        h = nn.Dense(self.width, dtype=self.dtype)(jnp.concatenate([noise, sentence], axis=-1))
+        for number in range(self.blocks):
+            h = h + look(self.heads, self.attention, dtype=self.dtype, name=f"words_{number}")(h, words, mask)
+            h = block(self.hidden, dtype=self.dtype, name=f"block_{number}")(h)
+        return nn.Dense(self.latent, dtype=self.dtype)(nn.RMSNorm(dtype=self.dtype)(h))
 
 
 class Norm(nn.Module):

@@ -1,10 +1,12 @@
 """A transformer that predicts hidden tokens of a picture from visible ones, a caption, and noise."""
 
+from functools import partial
+
 import flax.linen as nn
 import jax.numpy as jnp
 from jax import Array
 
-from t2i_jax.models.layers import ResidualMLP
+from t2i_jax.models.layers import ResidualMLP, emphasis
 
 FREQUENCIES = 8  # cosines that a noise level is told by
 
@@ -18,7 +20,7 @@ class MaskedTokenTransformer(nn.Module):
     level [B] in [0, 1]: how noisy the input is, told to every block
     condition [B, D]: what holds for the whole picture, such as the sentence; scales and shifts every block's input
         (adaptive normalization, Perez et al. 2018; in transformers Peebles & Xie 2023)
-    text [B, L, T], mask [B, L] bool, True on words: token features, read by cross-attention where `words` is true
+    text [B, L, T], mask [B, L] as in `emphasis`, True on words: token features, read by cross-attention where `words` is true
 
     Attention is bidirectional, as in masked models (MaskGIT, Chang et al. 2022): what a block of tokens may depend on
     is decided by what is visible.
@@ -64,13 +66,13 @@ class ConditionedBlock(nn.Module):
 
     @nn.compact
     def __call__(self, h: Array, condition: Array, text: Array, mask: Array) -> Array:
-        attention = lambda name: nn.MultiHeadDotProductAttention(self.heads, dtype=self.dtype, name=name)
+        attention = partial(nn.MultiHeadDotProductAttention, self.heads, dtype=self.dtype)
         gain, shift = jnp.split(nn.Dense(2 * h.shape[-1], dtype=self.dtype, name="modulation")(condition), 2, axis=-1)
-        h = h + attention("places")(nn.RMSNorm(dtype=self.dtype)(h) * (1 + gain[:, None]) + shift[:, None])
+        h = h + attention(name="places")(nn.RMSNorm(dtype=self.dtype)(h) * (1 + gain[:, None]) + shift[:, None])
         if self.words:
             # One key that is always there: a picture without a caption has something to look at.
             nothing = self.param("nothing", nn.initializers.normal(0.5), (text.shape[-1],)).astype(text.dtype)
             text = jnp.concatenate([jnp.broadcast_to(nothing[None, None], (len(text), 1, len(nothing))), text], axis=1)
-            mask = jnp.pad(mask, ((0, 0), (1, 0)), constant_values=True)[:, None, None]
-            h = h + attention("words")(nn.RMSNorm(dtype=self.dtype)(h), text, mask=mask)
+            look = partial(nn.dot_product_attention, bias=emphasis(jnp.pad(mask, ((0, 0), (1, 0)), constant_values=1)))
+            h = h + attention(name="words", attention_fn=look)(nn.RMSNorm(dtype=self.dtype)(h), text)
         return ResidualMLP(self.hidden, dtype=self.dtype)(h)

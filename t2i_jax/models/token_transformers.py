@@ -8,7 +8,7 @@ import jax.numpy as jnp
 from einops import rearrange
 from jax import Array
 
-from t2i_jax.models.layers import ResidualMLP
+from t2i_jax.models.layers import ResidualMLP, emphasis
 from t2i_jax.models.token_sampling import choose
 
 
@@ -34,9 +34,12 @@ class Attention(nn.Module):
         """Keys and values of x [B, L, any]."""
         return Memory(self._split(self.key(x)), self._split(self.value(x)))
 
-    def __call__(self, h: Array, memory: Memory, mask: Array) -> Array:
-        """What h [B, M, any] finds in memory, [B, M, width]; mask bool, broadcast to [B, heads, M, L], True where it may look."""
-        found = nn.dot_product_attention(self._split(self.query(h)), *memory, mask=mask, dtype=self.dtype)
+    def __call__(self, h: Array, memory: Memory, mask: Array | None = None, bias: Array | None = None) -> Array:
+        """What h [B, M, any] finds in memory, [B, M, width].
+
+        mask bool, broadcast to [B, heads, M, L], True where it may look; bias, alike: what the logits are raised by.
+        """
+        found = nn.dot_product_attention(self._split(self.query(h)), *memory, bias, mask, dtype=self.dtype)
         return self.out(rearrange(found, "b m n d -> b m (n d)"))
 
     def _split(self, x: Array) -> Array:
@@ -63,7 +66,7 @@ class DecoderBlock(nn.Module):
         return self.words.remember(text)
 
     def __call__(self, h: Array, words: Memory, mask: Array) -> Array:
-        """All places at once, each of which sees itself and those before it; mask [B, L] bool, True on words."""
+        """All places at once, each of which sees itself and those before it; mask [B, L] as in `emphasis`, True on words."""
         normal, place = self.norm(h), jnp.arange(h.shape[1])
         causal = (place[:, None] >= place[None])[None, None]
         return self._rest(h + self.past(normal, self.past.remember(normal), causal), words, mask)
@@ -77,7 +80,7 @@ class DecoderBlock(nn.Module):
         return self._rest(h + self.past(normal, past, seen), words, mask), past
 
     def _rest(self, h: Array, words: Memory, mask: Array) -> Array:
-        return self.mlp(h + self.words(self.words_norm(h), words, mask[:, None, None]))
+        return self.mlp(h + self.words(self.words_norm(h), words, bias=emphasis(mask)))
 
 
 class TokenTransformer(nn.Module):

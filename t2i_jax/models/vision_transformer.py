@@ -1,7 +1,5 @@
 """Vision transformers whose published weights serve as feature networks: CLIP's image tower and DINOv2."""
 
-from collections.abc import Callable
-
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
@@ -9,53 +7,7 @@ import numpy as np
 from einops import rearrange
 from jax import Array
 
-
-def quick_gelu(x: Array) -> Array:
-    """`x σ(1.702 x)`, the approximation CLIP was trained with (Hendrycks & Gimpel 2016, section 2)."""
-    return x * nn.sigmoid(1.702 * x)
-
-
-def exact_gelu(x: Array) -> Array:
-    """`x Φ(x)` (Hendrycks & Gimpel 2016, equation 1)."""
-    return nn.gelu(x, approximate=False)
-
-
-def layer_norm(epsilon: float, name: str) -> nn.LayerNorm:
-    """LayerNorm whose variance is taken around the mean: these networks have channels far from zero."""
-    return nn.LayerNorm(epsilon=epsilon, use_fast_variance=False, name=name)
-
-
-class SelfAttention(nn.Module):
-    """Multi-head self-attention with biases: [B, L, width] to the same (Vaswani et al. 2017)."""
-
-    heads: int
-
-    @nn.compact
-    def __call__(self, h: Array) -> Array:
-        project = lambda name: rearrange(nn.Dense(h.shape[-1], name=name)(h), "b l (n d) -> b l n d", n=self.heads)
-        seen = nn.dot_product_attention(project("query"), project("key"), project("value"))
-        return nn.Dense(h.shape[-1], name="out")(rearrange(seen, "b l n d -> b l (n d)"))
-
-
-class EncoderBlock(nn.Module):
-    """Pre-norm attention, then a two-layer perceptron four times as wide: [B, L, width] to the same.
-
-    layer_scale: each branch is multiplied by a learned gain per channel (Touvron et al. 2021, equation 7).
-    """
-
-    heads: int
-    activation: Callable[[Array], Array]
-    epsilon: float
-    layer_scale: bool = False
-
-    @nn.compact
-    def __call__(self, h: Array) -> Array:
-        width = h.shape[-1]
-        gain = lambda name: self.param(name, nn.initializers.ones, (width,)) if self.layer_scale else jnp.ones(width)
-        seen = SelfAttention(self.heads, name="attention")(layer_norm(self.epsilon, "norm_1")(h))
-        h = h + gain("scale_1")[None, None] * seen
-        inner = self.activation(nn.Dense(4 * width, name="inner")(layer_norm(self.epsilon, "norm_2")(h)))
-        return h + gain("scale_2")[None, None] * nn.Dense(width, name="outer")(inner)
+from t2i_jax.models.attention import EncoderBlock, exact_gelu, layer_norm, quick_gelu
 
 
 def _patches(images: Array, width: int, patch: int, use_bias: bool) -> Array:
@@ -85,7 +37,7 @@ class CLIPVision(nn.Module):
         h = h + self.param("position_embedding", start, h.shape[1:])[None]
         h = layer_norm(1e-5, "norm_before")(h)
         for number in range(self.depth):
-            h = EncoderBlock(self.heads, quick_gelu, 1e-5, name=f"block_{number}")(h)
+            h = EncoderBlock(self.heads, 4 * self.width, quick_gelu, 1e-5, name=f"block_{number}")(h)
         return nn.Dense(self.embedding, use_bias=False, name="projection")(layer_norm(1e-5, "norm")(h[:, 0]))
 
 
@@ -119,7 +71,7 @@ class DINOv2(nn.Module):
             tokens.insert(1, repeat(self.param("register_tokens", start, (1, self.registers, self.width))))
         h = jnp.concatenate(tokens, axis=1)
         for number in range(self.depth):
-            h = EncoderBlock(self.heads, exact_gelu, 1e-6, layer_scale=True, name=f"block_{number}")(h)
+            h = EncoderBlock(self.heads, 4 * self.width, exact_gelu, 1e-6, layer_scale=True, name=f"block_{number}")(h)
         return layer_norm(1e-6, "norm")(h[:, 0])
 
 

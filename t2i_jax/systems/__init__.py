@@ -17,6 +17,8 @@ from ml_collections import ConfigDict
 from t2i_jax import config as configs
 from t2i_jax import optimizer
 from t2i_jax.errors import UserError
+from t2i_jax.paths import below
+from t2i_jax.pretrained import captions
 
 
 class Turn(NamedTuple):
@@ -74,6 +76,7 @@ class System(NamedTuple):
     image_shape: tuple[int, int, int]  # H, W, C of the pictures it draws or sees
     options: Mapping[str, float | int | bool] = {}  # that `generate` takes, with their defaults: a float is an input of the
     # compiled drawing, a whole number or a truth value is compiled into it
+    blends: bool = False  # whether `generate` takes sums of prompts, see `_reading.Reader.read`
     codec: Codec | None = None  # what its reconstructions are judged by
 
 
@@ -86,6 +89,7 @@ def precision(config: ConfigDict) -> jnp.dtype | None:
 def optimizers_of(config: ConfigDict, stages: Sequence[Stage]) -> dict[str, optax.GradientTransformationExtraArgs]:
     """`config.optimizers` by the names that phases give; schedules begin with the first stage that uses them.
 
+    Where a language model is tuned, its arrays are trained by `config.optimizers.text` in every phase that trains them.
     Raises UserError where one is missing or does not fit.
     """
     found, begin = {}, 0
@@ -93,7 +97,11 @@ def optimizers_of(config: ConfigDict, stages: Sequence[Stage]) -> dict[str, opta
         for name in (phase.optimizer for phase in stage.phases):
             if name not in config.optimizers:
                 raise UserError(f"config: optimizers.{name} is missing")
-            found.setdefault(name, optimizer.build(config.optimizers[name], begin))
+            if name not in found:
+                found[name] = optimizer.build(config.optimizers[name], begin)
+                if name != "text" and captions.kind_of(config) == captions.TUNED:
+                    own = optimizer.build(config.optimizers["text"], begin)
+                    found[name] = optimizer.apart(found[name], own, below("text/model"))
         begin += stage.images
     return found
 
@@ -104,7 +112,10 @@ def names() -> list[str]:
 
 
 def build(config: ConfigDict, tokenizer: Any) -> System:
-    """The system `config.system`, built from its config; raises UserError where the config does not fit it."""
+    """The system `config.system`, built from its config; raises UserError where the config does not fit it.
+
+    tokenizer: makes the text entries of a batch (`data.pipeline.Text`); None will do to look at an own encoder's system.
+    """
     if config.system not in names():
         raise UserError(f"config: system = {config.system!r} is unknown; accepted: {', '.join(names())}")
     return importlib.import_module(f"{__name__}.{config.system}").build(config, tokenizer)

@@ -95,6 +95,6 @@ def build(
     return Correspondence(
         init, embed, describe, content,
         features=Phase("features", below("embedder"), features_loss, "features", whole_batch=True),
-        correspondence=Phase("correspondence", below("embedder", "text", "projection"), correspondence_loss,
+        correspondence=Phase("correspondence", below("embedder", *text.trained, "projection"), correspondence_loss,
                              "correspondence", whole_batch=True),
     )

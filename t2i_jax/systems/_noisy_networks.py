@@ -24,13 +24,13 @@ class Networks(NamedTuple):
     detector: ConvEmbedder  # one number a picture: the logit of q, "attacked"
 
 
-def build(config: ConfigDict) -> Networks:
+def build(config: ConfigDict, tokenizer) -> Networks:
     """The networks of a config with data and sections tokenizer, codebook, text, generator, steps, discriminator,
     detector. Raises UserError where a section does not fit.
     """
     data, dtype = config.data, {"dtype": precision(config)}
     tokens = _image_tokens.build(config, **dtype)
-    text = _reading.build(config, **dtype)
+    text = _reading.build(config, tokenizer, **dtype)
     generator = configs.section(config, "generator", MaskedTokenTransformer, vocabulary=tokens.codebook.size, **dtype)
     configs.require(generator.width % generator.heads == 0, "generator.heads", generator.heads,
                     f"a divisor of generator.width = {generator.width}")

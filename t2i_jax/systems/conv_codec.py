@@ -47,7 +47,7 @@ def build(config: ConfigDict, tokenizer) -> System:
     data, noise, dtype = config.data, config.noise, {"dtype": precision(config)}
     shape = (data.resolution, data.resolution, data.channels)
     losses, lengths = configs.section(config, "losses", Losses), configs.section(config, "stages", Lengths)
-    text = _reading.build(config, **dtype)
+    text = _reading.build(config, tokenizer, **dtype)
     generator = configs.section(config, "generator", TextCodec, image_shape=shape, **dtype)
     discriminator = configs.section(config, "discriminator", ConvDiscriminator, classes=2, **dtype)
     _game.check(config, generator)
@@ -113,4 +113,5 @@ def build(config: ConfigDict, tokenizer) -> System:
         generate=generate,
         options={"truncation": 1.0},
         image_shape=shape,
+        blends=True,
     )

@@ -56,7 +56,7 @@ def build(config: ConfigDict, tokenizer) -> System:
     turns = configs.section(config, "turns", Turns)
     for player, every in dataclasses.asdict(turns).items():
         configs.require(every > 0, f"turns.{player}", every, "1 or more steps")
-    text = _reading.build(config, **dtype)
+    text = _reading.build(config, tokenizer, **dtype)
     generator = configs.choice(config, "generator", {"dense": DenseGenerator, "conv": ConvGenerator}, image_shape=shape,
                                **dtype)
     discriminator = configs.choice(config, "discriminator", {"dense": DenseDiscriminator, "conv": ConvDiscriminator},
@@ -106,7 +106,7 @@ def build(config: ConfigDict, tokenizer) -> System:
     phases = (
         Phase("discriminator", below("discriminator"), discriminator_loss, "discriminator", every=turns.discriminator,
               whole_batch=True),
-        Phase("generator", below("generator", "text"), generator_loss, "generator", ("generator",), every=turns.generator,
+        Phase("generator", below("generator", *text.trained), generator_loss, "generator", ("generator",), every=turns.generator,
               whole_batch=True),
     )
     stages = (Stage("gan", lengths.gan, phases),)
@@ -119,4 +119,5 @@ def build(config: ConfigDict, tokenizer) -> System:
         generate=generate,
         options={"truncation": 1.0},
         image_shape=shape,
+        blends=True,
     )

@@ -59,7 +59,7 @@ def build(config: ConfigDict, tokenizer) -> System:
     shape = (data.resolution, data.resolution, data.channels)
     losses, lengths = configs.section(config, "losses", Losses), configs.section(config, "stages", Lengths)
     configs.require(losses.likelihood in LIKELIHOODS, "losses.likelihood", losses.likelihood, ", ".join(LIKELIHOODS))
-    text = _reading.build(config, **dtype)
+    text = _reading.build(config, tokenizer, **dtype)
     encoder = configs.choice(config, "encoder", {"dense": DenseEncoder, "conv": ConvEncoder}, latent=noise, **dtype)
     generator = configs.choice(config, "generator", {"dense": DenseGenerator, "conv": ConvGenerator}, image_shape=shape,
                                batch_norm=False, **dtype)
@@ -132,7 +132,7 @@ def build(config: ConfigDict, tokenizer) -> System:
     def generate(params: dict, aux: dict, batch: dict, example_keys: Array, truncation: Array | float = 1.0) -> Array:
         return imagine(params, truncation * fresh(example_keys), read(params, batch))
 
-    others = ("generator", "text", "encoder") + (() if config.shared else ("decoder",))
+    others = ("generator", *text.trained, "encoder") + (() if config.shared else ("decoder",))
     phases = (
         Phase("discriminator", below("discriminator"), discriminator_loss, "discriminator", whole_batch=True),
         Phase("generator", below(*others), generator_loss, "generator", whole_batch=True),
@@ -147,4 +147,5 @@ def build(config: ConfigDict, tokenizer) -> System:
         generate=generate,
         options={"truncation": 1.0},
         image_shape=shape,
+        blends=True,
     )

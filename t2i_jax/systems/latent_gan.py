@@ -66,7 +66,7 @@ def build(config: ConfigDict, tokenizer) -> System:
     for name in ("gamma", "gamma_final"):
         configs.require(getattr(losses, name) > 0, f"losses.{name}", getattr(losses, name), "more than 0")
     lengths = configs.section(config, "stages", Lengths)
-    text = _reading.build(config, **dtype)
+    text = _reading.build(config, tokenizer, **dtype)
     latents = _latents.build(config, shape, losses, **dtype)
     generator = configs.section(config, "generator", LatentGenerator, latent=latents.size, **dtype)
     discriminator = configs.section(config, "discriminator", LatentDiscriminator, **dtype)
@@ -153,10 +153,10 @@ def build(config: ConfigDict, tokenizer) -> System:
         return latents.draw(params, aux, z)
 
     phase = lambda name, players, loss: Phase(name, below(*players), loss, name, whole_batch=True)
-    second = phase("imitation", ["generator", "text"], imitation_loss)
+    second = phase("imitation", ["generator", *text.trained], imitation_loss)
     third = (
         phase("discriminator", ["discriminator"], discriminator_loss),
-        phase("generator", ["generator", "text"], generator_loss),
+        phase("generator", ["generator", *text.trained], generator_loss),
     )
     stages = (
         Stage("autoencoder", lengths.autoencoder, latents.phases, latents.start),
@@ -173,5 +173,6 @@ def build(config: ConfigDict, tokenizer) -> System:
         generate=generate,
         options={"truncation": 1.0},
         image_shape=shape,
+        blends=True,
         codec=latents.codec,
     )

@@ -67,7 +67,7 @@ def build(config: ConfigDict, tokenizer) -> System:
 
     Raises UserError where a section does not fit.
     """
-    data, nets = config.data, _noisy_networks.build(config)
+    data, nets = config.data, _noisy_networks.build(config, tokenizer)
     shape = (data.resolution, data.resolution, data.channels)
     tokens, steps = nets.tokens, nets.steps
     configs.require(data.noise > 0, "data.noise", data.noise, "1 or more dimensions")
@@ -184,7 +184,7 @@ def build(config: ConfigDict, tokenizer) -> System:
         phase = lambda name, players, loss: Phase(
             name, below(*players), lambda turn: loss(change(turn)), name, whole_batch=True)
         return (phase("discriminator", ["discriminator"], discriminator_loss),
-                phase("generator", ["generator", "text"], generator_loss))
+                phase("generator", ["generator", *nets.text.trained], generator_loss))
 
     detector = Phase("detector", below("detector"), detector_loss, "detector", whole_batch=True)
     few = lambda turn: turn._replace(batch=few_pairs(turn.batch, losses.few))
@@ -205,5 +205,6 @@ def build(config: ConfigDict, tokenizer) -> System:
         options={"temperature": 1.0, "top_k": 0, "top_p": 1.0, "num_inference_steps": STEPS,
                  "return_steps": False},
         image_shape=shape,
+        blends=True,
         codec=tokens.codec(),
     )

@@ -62,7 +62,7 @@ def build(config: ConfigDict, tokenizer) -> System:
     shape = (data.resolution, data.resolution, data.channels)
     losses, lengths = configs.section(config, "losses", Losses), configs.section(config, "stages", Lengths)
     configs.require(losses.relaxation > 0, "losses.relaxation", losses.relaxation, "more than 0")
-    text = _reading.build(config, **dtype)
+    text = _reading.build(config, tokenizer, **dtype)
     images = _image_tokens.build(config, **dtype)
     codes = images.codebook.size
     generator = configs.section(config, "generator", token_transformers.TokenTransformer, vocabulary=codes,
@@ -145,5 +145,6 @@ def build(config: ConfigDict, tokenizer) -> System:
         generate=generate,
         options={"temperature": 1.0, "top_k": 0, "top_p": 1.0},
         image_shape=shape,
+        blends=True,
         codec=images.codec(),
     )

@@ -3,7 +3,7 @@
     checkpoints/000000120000/   the name is the number of images seen
         state/                  the State, an Orbax tree of arrays
         run.json                what the arrays mean: format, stage, next example, config, data, versions
-        tokenizer.json
+        tokenizer.json          what reads captions: a tokenizer, or the name and hash of a language model
         manifest.json           {file: {"bytes", "sha256"}} of all of the above
         COMMITTED               SHA-256 of manifest.json; a directory without it was never finished
     best.json                   {"images", "figure", "value"} of the best checkpoint, where one is chosen; see `best`

@@ -15,6 +15,7 @@ from t2i_jax import config as configs
 from t2i_jax import systems
 from t2i_jax.errors import UserError
 from t2i_jax.paths import flat, merge
+from t2i_jax.pretrained import captions
 from t2i_jax.systems import System
 from t2i_jax.training.checkpoint import Run, load_state, newest_good
 from t2i_jax.training.state import State, create
@@ -67,8 +68,8 @@ class Weights(NamedTuple):
     run: Run
 
 
-def load_weights(workdir: Path, tokenizer: Callable[[str], object]) -> Weights:
-    """The newest whole checkpoint below `workdir` (or `workdir` itself, if it is one); `tokenizer` reads its JSON.
+def load_weights(workdir: Path) -> Weights:
+    """The newest whole checkpoint below `workdir` (or `workdir` itself, if it is one).
 
     Raises UserError where there is none, or it does not load.
     """
@@ -78,7 +79,8 @@ def load_weights(workdir: Path, tokenizer: Callable[[str], object]) -> Weights:
     if found is None:
         raise UserError(f"workdir: {workdir} holds no checkpoint yet; t2i train saves the first before its first step")
     path, run = found
-    system = systems.build(configs.from_json(run.config), tokenizer(run.tokenizer))
+    config = configs.from_json(run.config)
+    system = systems.build(config, captions.of_run(config, run.tokenizer, path.absolute().parents[1]))
     abstract = jax.eval_shape(lambda key: create(system, key), jax.random.key(0))
     here = SingleDeviceSharding(jax.local_devices()[0])
     placed = jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=here), abstract)
@@ -91,7 +93,7 @@ def warm_start(source: Path) -> Callable[[State], State]:
 
     Says on stderr which arrays were taken and which did not fit. Raises UserError where `source` holds no checkpoint.
     """
-    theirs = load_weights(source, lambda text: None)
+    theirs = load_weights(source)
 
     def take(state: State) -> State:
         return dataclasses.replace(

@@ -22,7 +22,6 @@ from sklearn.metrics import roc_auc_score
 from t2i_jax import config as configs
 from t2i_jax.commands.evaluate import prepared_directory
 from t2i_jax.data.prepared import Prepared, read_info
-from t2i_jax.data.tokenizer import Tokenizer
 from t2i_jax.errors import UserError
 from t2i_jax.evaluation.groups import groups
 from t2i_jax.inference.pipeline import load
@@ -45,11 +44,11 @@ class Judges(NamedTuple):
 
 def judges(workdir: Path) -> tuple[Judges, callable]:
     """(judges of a run, its captions -> text). Raises UserError where it is no run of noisy_ar."""
-    found = load_weights(workdir, Tokenizer.from_json)
+    found = load_weights(workdir)
     config = configs.from_json(found.run.config)
     if config.system != "noisy_ar":
         raise UserError(f"{workdir} holds a {config.system!r}; give a run of noisy_ar")
-    nets, params = _noisy_networks.build(config), found.params
+    nets, params = _noisy_networks.build(config, None), found.params
 
     def discriminate(images: Array, text: dict) -> Array:
         sentence = nets.text.read(params, text).sentence
@@ -63,7 +62,7 @@ def judges(workdir: Path) -> tuple[Judges, callable]:
 def measure(workdir: Path, num: int, seed: int) -> list[dict]:
     """A record {epsilon, figures} for each epsilon, of at most `num` pictures of each held-out group."""
     judge, encode = judges(workdir)
-    directory = prepared_directory(workdir, load_weights(workdir, Tokenizer.from_json).run.config)
+    directory = prepared_directory(workdir, load_weights(workdir).run.config)
     held_out = {split: Prepared(directory, split) for split in read_info(directory)["splits"] if split != "train"}
     found = groups(held_out, num, seed)
     images = as_float(jnp.asarray(np.concatenate([group.images for group in found])))

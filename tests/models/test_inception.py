@@ -6,8 +6,10 @@ import pytest
 from make_inception_golden import GOLDEN, images, published_shapes, tensor
 from safetensors.numpy import save_file
 
-from t2i_jax.evaluation import weights
 from t2i_jax.models.inception import Inception
+from t2i_jax.pretrained import naming, weights
+
+SPEC = jax.ShapeDtypeStruct((1, 299, 299, 3), np.float32)
 
 
 @pytest.fixture(scope="module")
@@ -20,7 +22,7 @@ def golden():
 def variables(golden, tmp_path_factory):
     path = tmp_path_factory.mktemp("inception") / "weights.safetensors"
     save_file({name: tensor(name, shape) for name, shape in published_shapes(golden).items()}, path)
-    return weights.load(weights.find(path), Inception(), 299, weights.INCEPTION_NAMES)
+    return weights.load(weights.find(path), Inception(), [SPEC], naming.INCEPTION_NAMES)
 
 
 def test_features_are_the_references(variables, golden):
@@ -32,5 +34,4 @@ def test_features_are_the_references(variables, golden):
 def test_it_has_the_size_it_is_known_for(variables):
     count = lambda tree: sum(leaf.size for leaf in jax.tree.leaves(tree))
     assert count(variables["params"]) == 21_785_568  # torchvision's figure, without the classifier
-    spec = jax.ShapeDtypeStruct((1, 299, 299, 3), np.float32)
-    assert jax.eval_shape(Inception().apply, variables, spec).shape == (1, 2048)
+    assert jax.eval_shape(Inception().apply, variables, SPEC).shape == (1, 2048)

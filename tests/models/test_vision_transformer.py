@@ -5,8 +5,9 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from t2i_jax.evaluation import weights
-from t2i_jax.models.vision_transformer import CLIPVision, DINOv2, EncoderBlock, cubic_weights, interpolate, quick_gelu
+from t2i_jax.models.attention import EncoderBlock, quick_gelu
+from t2i_jax.models.vision_transformer import CLIPVision, DINOv2, cubic_weights, interpolate
+from t2i_jax.pretrained import naming, weights
 
 REFERENCE = "the reference implementation comes with pip install 't2i_jax[parity]'"
 
@@ -33,10 +34,11 @@ def features(network, images: np.ndarray, field: str) -> np.ndarray:
         return network(torch.from_numpy(images.transpose(0, 3, 1, 2).copy()))[field].numpy()
 
 
-def ours(module, network, size: int, naming, tmp_path) -> np.ndarray:
+def ours(module, network, size: int, names, tmp_path) -> np.ndarray:
     """Features of our module with what the reference saves as its published files are saved."""
     network.save_pretrained(tmp_path)
-    variables = weights.load(weights.find(tmp_path / "model.safetensors"), module, size, naming)
+    spec = jax.ShapeDtypeStruct((1, size, size, 3), np.float32)
+    variables = weights.load(weights.find(tmp_path / "model.safetensors"), module, [spec], names)
     return np.asarray(jax.jit(module.apply)(variables, pictures(size)))
 
 
@@ -54,7 +56,7 @@ def test_clip_is_hugging_faces(width, depth, heads, patch, grid, embedding, tmp_
         image_size=grid * patch, intermediate_size=4 * width, projection_dim=embedding,
     )))
     module = CLIPVision(width, depth, heads, patch, embedding)
-    found = ours(module, network, grid * patch, weights.CLIP_NAMES, tmp_path)
+    found = ours(module, network, grid * patch, naming.CLIP_NAMES, tmp_path)
     assert_equal(found, features(network, pictures(grid * patch), "image_embeds"))
 
 
@@ -71,7 +73,7 @@ def test_dinov2_is_hugging_faces(registers, width, depth, heads, patch, grid, sh
         if registers else transformers.Dinov2Model(transformers.Dinov2Config(**sizes))
     )
     module = DINOv2(width, depth, heads, patch, registers, grid)
-    found = ours(module, network, shown * patch, weights.DINOV2_NAMES, tmp_path)
+    found = ours(module, network, shown * patch, naming.DINOV2_NAMES, tmp_path)
     assert_equal(found, features(network, pictures(shown * patch), "pooler_output"))
 
 
@@ -94,7 +96,7 @@ def test_both_kinds_of_interpolation_move_positions_differently():
 
 
 def test_layer_scale_of_zero_leaves_what_came_in():
-    block = EncoderBlock(heads=2, activation=quick_gelu, epsilon=1e-6, layer_scale=True)
+    block = EncoderBlock(heads=2, hidden=32, activation=quick_gelu, epsilon=1e-6, layer_scale=True)
     h = jax.random.normal(jax.random.key(2), (2, 3, 8))
     params = dict(jax.jit(block.init)(jax.random.key(0), h)["params"])
     apply = jax.jit(block.apply)

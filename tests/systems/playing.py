@@ -77,9 +77,9 @@ def turn_of(state, batch, images=0):
 class Table:
     """A system, its state and a batch; every phase is compiled once."""
 
-    def __init__(self, name, *overrides):
+    def __init__(self, name, *overrides, tokenizer=None):
         self.config = config(name, *overrides)
-        self.system = systems.build(self.config, tokenizer=None)
+        self.system = systems.build(self.config, tokenizer)
         self.state, self.batch = state_of(self.system), batch_of(self.config)
         self.play = functools.cache(self.play)
 

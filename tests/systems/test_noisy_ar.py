@@ -68,14 +68,14 @@ def play(system, state, batch):
 @pytest.fixture(scope="module")
 def outputs(state, batch):
     """What the networks say of the batch, from the modules alone, in NumPy."""
-    nets = _noisy_networks.build(CONFIG)
+    nets = _noisy_networks.build(CONFIG, None)
 
     @jax.jit
     def compute(params, aux, batch, key):
         example_keys = keys.per_example(key, BATCH)
         net = lambda network, name, *x: network.apply({"params": params[name]}, *x)
         judge = lambda images, sentence: net(nets.discriminator, "discriminator", images, sentence)
-        words, sentence = net(nets.text.network, "text", batch["tokens"], batch["mask"])
+        words, _, sentence = nets.text.read(params, batch)
         caption = Caption(sentence, words, batch["mask"], batch["noise"])
         variables = {"params": params["tokenizer"]}
         out = {"latents": nets.tokens.network.apply(variables, batch["image"], method="encode")}

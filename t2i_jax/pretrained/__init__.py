@@ -1,0 +1,1 @@
+"""Published networks: their files found, verified and read into linen modules."""
