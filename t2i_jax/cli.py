@@ -16,6 +16,7 @@ COMMANDS = {
     "sample": "Draw pictures from prompts.",
     "evaluate": "Judge a model: figures, pictures, comparisons.",
     "compare": "Train and judge several systems side by side.",
+    "export": "Write a model as one program that draws without the code that trained it.",
     "data": "Prepare and inspect data sets.",
 }
 

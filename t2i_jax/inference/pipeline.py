@@ -5,6 +5,7 @@ import warnings
 import zlib
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import jax
 import jax.numpy as jnp
@@ -13,22 +14,32 @@ from jax import Array
 from PIL import Image
 
 from t2i_jax.errors import UserError
+from t2i_jax.inference import exported
 from t2i_jax.inference.prompts import Prompt, between, guided, parse
-from t2i_jax.systems import System
-from t2i_jax.training.resume import load_weights
-from t2i_jax.training.state import drawing_weights
+
+if TYPE_CHECKING:
+    from t2i_jax.systems import System
 
 BUCKET = 8  # pictures drawn at once, always: a picture must not depend on what is drawn beside it
 
 
 def load(path: str | Path, weights: str = "ema") -> "TextToImage":
-    """The model in a work directory (its newest whole checkpoint) or in one checkpoint directory.
+    """The model in a work directory (its newest whole checkpoint), in one checkpoint directory, or exported.
 
     weights: "ema" for the averaged parameters, "raw" for the trained ones. Reads arrays and JSON, executes nothing.
     Raises UserError where there is no checkpoint, it is damaged, a newer version wrote it, or its system draws nothing.
     """
     if weights not in ("ema", "raw"):
         raise UserError(f"weights = {weights!r} is unknown; accepted: ema, raw")
+    if exported.is_exported(Path(path)):
+        program, arrays, about = exported.read(Path(path))
+        if weights != about["weights"]:
+            raise UserError(f"{path} holds {about['weights']} weights alone; export the run again with --weights {weights}")
+        return TextToImage(program, arrays, {}, about["name"])
+    # Imported here: an exported model draws without the code that trains, and starts sooner for it.
+    from t2i_jax.training.resume import load_weights
+    from t2i_jax.training.state import drawing_weights
+
     found = load_weights(Path(path))
     if found.system.generate is None:
         raise UserError(f"{path} holds a system that draws nothing, made to evaluate pictures: give a run that draws")
@@ -45,7 +56,7 @@ def load(path: str | Path, weights: str = "ema") -> "TextToImage":
 class TextToImage:
     """A text-to-image model: call it with a prompt. The same seed gives the same picture, whatever is drawn beside it."""
 
-    def __init__(self, system: System, params: dict, aux: dict, name: str):
+    def __init__(self, system: "System | exported.Program", params: dict, aux: dict, name: str):
         """name: what the model is called in the metadata of its pictures."""
         self.system, self.params, self.aux, self.name = system, params, aux, name
         compiled_in = [option for option, default in system.options.items() if not isinstance(default, float)]
