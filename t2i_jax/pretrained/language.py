@@ -19,6 +19,7 @@ POOLING = {  # sentence-transformers' key -> name
     "pooling_mode_cls_token": "cls", "pooling_mode_mean_tokens": "mean", "pooling_mode_max_tokens": "max",
     "pooling_mode_mean_sqrt_len_tokens": "mean_sqrt_len",
 }
+OLD_WEIGHTS = "pytorch_model.bin"  # refused with the command that converts it
 EXAMPLE = (jax.ShapeDtypeStruct((1, 2), jnp.int32), jax.ShapeDtypeStruct((1, 2), jnp.bool_))
 
 
@@ -84,7 +85,7 @@ def load_language_model(source: str | Path, dtype: jnp.dtype | None = None) -> L
     pooling, normalize, more = _sentence_layers(directory)
     files = {name: directory / name for name in (sources.CONFIG, sources.TOKENIZER, *more)}
     config = sources.read_json(files[sources.CONFIG])
-    found = weights.find(next((path for name in sources.WEIGHTS if (path := directory / name).exists()),
+    found = weights.find(next((path for name in (*sources.WEIGHTS, OLD_WEIGHTS) if (path := directory / name).exists()),
                               directory / sources.WEIGHTS[0]))
     try:
         one = family(config, pooling, normalize, "text_projection.weight" in found.shapes)

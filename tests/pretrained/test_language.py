@@ -163,6 +163,9 @@ def test_damaged_weights_are_refused_by_name(copy):
     (copy / "model.safetensors").unlink()
     with pytest.raises(UserError, match=r"model\.safetensors: cannot be read: No such file"):
         load_language_model(copy)
+    (copy / "pytorch_model.bin").write_bytes(b"")
+    with pytest.raises(UserError, match=r"pytorch_model\.bin: files of this kind can run code .* convert"):
+        load_language_model(copy)
 
 
 def test_the_oldest_names_of_bert_are_understood(models, copy):

@@ -135,3 +135,25 @@ def test_bfloat16_is_close(network, tmp_path):
     for one, other in zip(exact, rough, strict=True):
         difference = np.abs(np.asarray(one) - np.asarray(other, np.float32))
         assert 1e-4 < difference.max() < 0.3 and difference.mean() < 0.03
+
+
+BERT = {"model_type": "bert", "vocab_size": 30522, "max_position_embeddings": 512, "type_vocab_size": 2, "hidden_act": "gelu",
+        "layer_norm_eps": 1e-12, "num_attention_heads": 12}
+T5 = {"model_type": "t5", "vocab_size": 32128, "d_kv": 64, "relative_attention_num_buckets": 32, "layer_norm_epsilon": 1e-6}
+
+
+@pytest.mark.parametrize(("config", "pooling", "count", "width"), [
+    (BERT | {"hidden_size": 384, "num_hidden_layers": 6, "intermediate_size": 1536}, "mean", 22_565_376, 384),
+    (BERT | {"hidden_size": 768, "num_hidden_layers": 12, "intermediate_size": 3072}, "pooler", 109_482_240, 768),
+    (T5 | {"d_model": 768, "d_ff": 3072, "num_layers": 12, "num_heads": 12}, "mean", 109_628_544, 768),
+    (T5 | {"d_model": 4096, "d_ff": 10240, "num_layers": 24, "num_heads": 64, "feed_forward_proj": "gated-gelu"}, "mean",
+     4_762_310_656, 4096),
+    ({"model_type": "clip", "projection_dim": 512, "text_config": {}}, "mean", 63_428_096, 512),
+    ({"model_type": "clip_text_model", "hidden_size": 768, "intermediate_size": 3072, "num_attention_heads": 12,
+      "projection_dim": 768}, "mean", 123_650_304, 768),
+], ids=["MiniLM-L6", "BERT base", "T5 base", "T5 XXL 1.1", "CLIP B/32", "CLIP L/14"])
+def test_published_models_have_as_many_parameters_as_the_reference(config, pooling, count, width):
+    (words, sentence), variables = jax.eval_shape(
+        family(config, pooling, False, True).module.init_with_output, jax.random.key(0), *EXAMPLE)
+    assert sum(leaf.size for leaf in jax.tree.leaves(variables)) == count
+    assert words.shape == (1, 2, width) and sentence.shape == (1, width)
