@@ -48,9 +48,9 @@ class LanguageModel:
         return {"tokens": tokens, "mask": mask}
 
     def encode(self, captions: Sequence[str], length: int, batch: int = 64) -> dict[str, np.ndarray]:
-        """{"words": float32 [N, L, width], 0 on padding, "words_mask": bool [N, L], "sentence": float32 [N, sentence_width]}.
+        """{"words": float32 [N, L, width], "words_mask": bool [N, L], "sentence": float32 [N, sentence_width]}.
 
-        L and what is cut as in `tokenize`. Captions run in batches of like length, always `batch` of them with padding,
+        Words are 0 on padding; L and what is cut as in `tokenize`. Captions run in batches of like length, always `batch` of them with padding,
         so that what one gives does not depend on the others.
         """
         rows = self._tokenizer.encode(captions, length)

@@ -46,7 +46,8 @@ def test_vectors_are_the_reference_pipelines(model, vectors):
     directory = str(model.files["config.json"].parent)
     tokenizer = transformers.AutoTokenizer.from_pretrained(directory)
     reference = transformers.BertModel.from_pretrained(directory).eval()
-    captions = [text for column in zip(*PAIRS, strict=True) for text in column] + ["ein rotes Herz 红心 ❤ " * 9, "word " * 500]
+    captions = [text for column in zip(*PAIRS, strict=True) for text in column]
+    captions += ["ein rotes Herz 红心 ❤ " * 9, "word " * 500]
     batch = tokenizer(captions, padding=True, truncation=True, max_length=LENGTH, return_tensors="pt")
     with torch.inference_mode():
         words, mask = reference(**batch).last_hidden_state, batch["attention_mask"][..., None]

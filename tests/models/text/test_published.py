@@ -137,8 +137,8 @@ def test_bfloat16_is_close(network, tmp_path):
         assert 1e-4 < difference.max() < 0.3 and difference.mean() < 0.03
 
 
-BERT = {"model_type": "bert", "vocab_size": 30522, "max_position_embeddings": 512, "type_vocab_size": 2, "hidden_act": "gelu",
-        "layer_norm_eps": 1e-12, "num_attention_heads": 12}
+BERT = {"model_type": "bert", "vocab_size": 30522, "max_position_embeddings": 512, "type_vocab_size": 2,
+        "hidden_act": "gelu", "layer_norm_eps": 1e-12, "num_attention_heads": 12}
 T5 = {"model_type": "t5", "vocab_size": 32128, "d_kv": 64, "relative_attention_num_buckets": 32, "layer_norm_epsilon": 1e-6}
 
 
