@@ -50,8 +50,8 @@ class LanguageModel:
     def encode(self, captions: Sequence[str], length: int, batch: int = 64) -> dict[str, np.ndarray]:
         """{"words": float32 [N, L, width], "words_mask": bool [N, L], "sentence": float32 [N, sentence_width]}.
 
-        Words are 0 on padding; L and what is cut as in `tokenize`. Captions run in batches of like length, always `batch` of them with padding,
-        so that what one gives does not depend on the others.
+        Words are 0 on padding; L and what is cut as in `tokenize`. Captions run in batches of like length, always
+        `batch` of them with padding, so that what one gives does not depend on the others.
         """
         rows = self._tokenizer.encode(captions, length)
         length = min(length, self.longest)
@@ -94,7 +94,8 @@ def load_language_model(source: str | Path, dtype: jnp.dtype | None = None) -> L
     module, longest = one.module.clone(dtype=dtype), one.longest
     if (directory / sources.LIMITS).exists():
         files[sources.LIMITS] = directory / sources.LIMITS
-        longest = min(longest, sources.read_json(files[sources.LIMITS]).get("max_seq_length") or longest)
+        limit = sources.read_json(files[sources.LIMITS]).get("max_seq_length")
+        longest = min(longest, limit) if isinstance(limit, int) and limit > 0 else longest
     tokenizer = PublishedTokenizer(files[sources.TOKENIZER], longest)
     if tokenizer.size > module.vocabulary:
         raise UserError(f"{files[sources.TOKENIZER]} has {tokenizer.size} tokens, {sources.CONFIG} {module.vocabulary}; "
@@ -110,7 +111,10 @@ def _sentence_layers(directory: Path) -> tuple[str, bool, list[str]]:
     path = directory / sources.MODULES
     if not path.exists():
         return "mean", False, []
-    layers = {layer["type"].split(".")[-1]: layer["path"] for layer in sources.read_json(path)}
+    try:
+        layers = {layer["type"].split(".")[-1]: layer["path"] for layer in sources.read_json(path, list)}
+    except (KeyError, TypeError, AttributeError) as error:
+        raise UserError(f"{path}: its layers are not {{type, path}}; get the file again") from error
     unknown = layers.keys() - {"Transformer", "Pooling", "Normalize"}
     if unknown or layers.get("Transformer") != "" or "Pooling" not in layers:
         raise UserError(f"{path}: layers {layers} are not known; accepted: Transformer in the directory itself, Pooling, "
