@@ -64,7 +64,7 @@ class LanguageModel:
             for start in range(0, len(numbers), batch):
                 part = numbers[start : start + batch]
                 tokens, mask = padded([rows[number] for number in part] + [[]] * (batch - len(part)), size)
-                words, sentence = _read(self.module, self._on_device, tokens, mask)
+                words, sentence = map(np.asarray, _read(self.module, self._on_device, tokens, mask))
                 found["words"][part, :size] = words[: len(part)]
                 found["sentence"][part] = sentence[: len(part)]
         return found
