@@ -33,15 +33,15 @@ def family(config: Mapping, pooling: str, normalize: bool, projected: bool) -> F
     pooling, normalize: how BERT and T5 make one vector of a sentence (see `Bert`). projected: CLIP's has a projection.
     Raises UserError for architectures and details that are not known, saying which are.
     """
-    get = partial(_get, config)
+    get, size = partial(_get, config), partial(_size, config)
     match get("model_type"):
         case "bert":
             _accepted("position_embedding_type", config.get("position_embedding_type", "absolute"), ["absolute"])
             _accepted("pooling", pooling, [*POOLINGS, "pooler"])
-            positions = get("max_position_embeddings")
+            positions = size("max_position_embeddings")
             return Family(Bert(
-                get("vocab_size"), get("hidden_size"), get("num_hidden_layers"), get("num_attention_heads"),
-                get("intermediate_size"), positions, get("type_vocab_size"), _activation(get("hidden_act")),
+                size("vocab_size"), size("hidden_size"), size("num_hidden_layers"), _heads(config),
+                size("intermediate_size"), positions, size("type_vocab_size"), _activation(get("hidden_act")),
                 get("layer_norm_eps"), pooling, normalize,
             ), naming.BERT_NAMES, positions)
         case "t5" | "mt5":
@@ -50,19 +50,19 @@ def family(config: Mapping, pooling: str, normalize: bool, projected: bool) -> F
             _accepted("feed_forward_proj", kind, ["relu", "gated-gelu"])
             gated = kind == "gated-gelu"
             return Family(T5Encoder(
-                get("vocab_size"), get("d_model"), get("num_layers"), get("num_heads"), get("d_kv"), get("d_ff"),
-                nn.gelu if gated else nn.relu, gated, get("relative_attention_num_buckets"),
+                size("vocab_size"), size("d_model"), size("num_layers"), size("num_heads"), size("d_kv"), size("d_ff"),
+                nn.gelu if gated else nn.relu, gated, size("relative_attention_num_buckets"),
                 config.get("relative_attention_max_distance", 128), get("layer_norm_epsilon"), pooling, normalize,
             ), naming.T5_GATED_NAMES if gated else naming.T5_NAMES, config.get("n_positions", 512))
         case "clip" | "clip_text_model":
             text = {**CLIP_SIZES, **config.get("text_config", config)}
-            embedding = config.get("projection_dim", text["projection_dim"])
-            end = text["eos_token_id"]
-            positions = text["max_position_embeddings"]
+            size = partial(_size, text)
+            end, positions = text["eos_token_id"], size("max_position_embeddings")
+            embedding = _size({**text, **config}, "projection_dim") if projected else None
             return Family(CLIPText(
-                text["vocab_size"], text["hidden_size"], text["num_hidden_layers"], text["num_attention_heads"],
-                text["intermediate_size"], positions, _activation(text["hidden_act"]), text["layer_norm_eps"],
-                None if end == WRONG_END else end, embedding if projected else None,
+                size("vocab_size"), size("hidden_size"), size("num_hidden_layers"), _heads(text),
+                size("intermediate_size"), positions, _activation(text["hidden_act"]), text["layer_norm_eps"],
+                None if end == WRONG_END else end, embedding,
             ), naming.CLIP_TEXT_NAMES, positions)
         case other:
             raise UserError(f"config.json: text encoders of model_type {other!r} are not known; accepted: bert, t5, mt5, "
@@ -80,6 +80,19 @@ def _get(config: Mapping, key: str):
     if key not in config:
         raise UserError(f"config.json lacks {key}; is it the one that belongs to a text encoder?")
     return config[key]
+
+
+def _size(config: Mapping, key: str) -> int:
+    if type(value := _get(config, key)) is not int or value < 1:
+        raise UserError(f"config.json: {key} {value!r} is no number of anything; it takes a whole one above 0")
+    return value
+
+
+def _heads(config: Mapping) -> int:
+    width, heads = _size(config, "hidden_size"), _size(config, "num_attention_heads")
+    if width % heads:
+        raise UserError(f"config.json: hidden_size {width} is not a multiple of num_attention_heads {heads}")
+    return heads
 
 
 def _accepted(key: str, value, accepted) -> None:

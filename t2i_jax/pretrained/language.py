@@ -19,6 +19,7 @@ POOLING = {  # sentence-transformers' key -> name
     "pooling_mode_cls_token": "cls", "pooling_mode_mean_tokens": "mean", "pooling_mode_max_tokens": "max",
     "pooling_mode_mean_sqrt_len_tokens": "mean_sqrt_len",
 }
+OLD_WEIGHTS = "pytorch_model.bin"  # refused with the command that converts it
 EXAMPLE = (jax.ShapeDtypeStruct((1, 2), jnp.int32), jax.ShapeDtypeStruct((1, 2), jnp.bool_))
 
 
@@ -47,10 +48,10 @@ class LanguageModel:
         return {"tokens": tokens, "mask": mask}
 
     def encode(self, captions: Sequence[str], length: int, batch: int = 64) -> dict[str, np.ndarray]:
-        """{"words": float32 [N, L, width], 0 on padding, "words_mask": bool [N, L], "sentence": float32 [N, sentence_width]}.
+        """{"words": float32 [N, L, width], "words_mask": bool [N, L], "sentence": float32 [N, sentence_width]}.
 
-        L and what is cut as in `tokenize`. Captions run in batches of like length, always `batch` of them with padding,
-        so that what one gives does not depend on the others.
+        Words are 0 on padding; L and what is cut as in `tokenize`. Captions run in batches of like length, always
+        `batch` of them with padding, so that what one gives does not depend on the others.
         """
         rows = self._tokenizer.encode(captions, length)
         length = min(length, self.longest)
@@ -63,7 +64,7 @@ class LanguageModel:
             for start in range(0, len(numbers), batch):
                 part = numbers[start : start + batch]
                 tokens, mask = padded([rows[number] for number in part] + [[]] * (batch - len(part)), size)
-                words, sentence = _read(self.module, self._on_device, tokens, mask)
+                words, sentence = map(np.asarray, _read(self.module, self._on_device, tokens, mask))
                 found["words"][part, :size] = words[: len(part)]
                 found["sentence"][part] = sentence[: len(part)]
         return found
@@ -84,7 +85,7 @@ def load_language_model(source: str | Path, dtype: jnp.dtype | None = None) -> L
     pooling, normalize, more = _sentence_layers(directory)
     files = {name: directory / name for name in (sources.CONFIG, sources.TOKENIZER, *more)}
     config = sources.read_json(files[sources.CONFIG])
-    found = weights.find(next((path for name in sources.WEIGHTS if (path := directory / name).exists()),
+    found = weights.find(next((path for name in (*sources.WEIGHTS, OLD_WEIGHTS) if (path := directory / name).exists()),
                               directory / sources.WEIGHTS[0]))
     try:
         one = family(config, pooling, normalize, "text_projection.weight" in found.shapes)
@@ -93,7 +94,8 @@ def load_language_model(source: str | Path, dtype: jnp.dtype | None = None) -> L
     module, longest = one.module.clone(dtype=dtype), one.longest
     if (directory / sources.LIMITS).exists():
         files[sources.LIMITS] = directory / sources.LIMITS
-        longest = min(longest, sources.read_json(files[sources.LIMITS]).get("max_seq_length") or longest)
+        limit = sources.read_json(files[sources.LIMITS]).get("max_seq_length")
+        longest = min(longest, limit) if isinstance(limit, int) and limit > 0 else longest
     tokenizer = PublishedTokenizer(files[sources.TOKENIZER], longest)
     if tokenizer.size > module.vocabulary:
         raise UserError(f"{files[sources.TOKENIZER]} has {tokenizer.size} tokens, {sources.CONFIG} {module.vocabulary}; "
@@ -109,7 +111,10 @@ def _sentence_layers(directory: Path) -> tuple[str, bool, list[str]]:
     path = directory / sources.MODULES
     if not path.exists():
         return "mean", False, []
-    layers = {layer["type"].split(".")[-1]: layer["path"] for layer in sources.read_json(path)}
+    try:
+        layers = {layer["type"].split(".")[-1]: layer["path"] for layer in sources.read_json(path, list)}
+    except (KeyError, TypeError, AttributeError) as error:
+        raise UserError(f"{path}: its layers are not {{type, path}}; get the file again") from error
     unknown = layers.keys() - {"Transformer", "Pooling", "Normalize"}
     if unknown or layers.get("Transformer") != "" or "Pooling" not in layers:
         raise UserError(f"{path}: layers {layers} are not known; accepted: Transformer in the directory itself, Pooling, "

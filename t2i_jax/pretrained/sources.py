@@ -30,14 +30,17 @@ def directory(source: str | Path) -> Path:
                     f"{WEIGHTS[0]}), a hub id 'owner/name' or '{PACKAGE}NAME'")
 
 
-def read_json(path: Path) -> dict | list:
-    """A JSON file's content. UserError where it cannot be read."""
+def read_json(path: Path, kind: type = dict) -> dict | list:
+    """A JSON file's content, an object (or a list: `kind`). UserError where it cannot be read or is something else."""
     try:
-        return json.loads(path.read_text(encoding="utf-8"))
+        content = json.loads(path.read_text(encoding="utf-8"))
     except OSError as error:
         raise UserError(f"{path}: cannot be read: {error.strerror or error}") from error
     except ValueError as error:
         raise UserError(f"{path}: not JSON: {error}") from error
+    if not isinstance(content, kind):
+        raise UserError(f"{path}: holds {str(content)[:40]!r}, not a JSON {'object' if kind is dict else 'list'}")
+    return content
 
 
 def _installed(package: str) -> Path:
