@@ -34,6 +34,13 @@ def imported_rooms(source: str) -> set[str]:
     return found - {"__version__"}
 
 
+def imported_packages(source: str) -> set[str]:
+    """Top-level packages that a file imports, those inside functions included."""
+    nodes = list(ast.walk(ast.parse(source)))
+    plain = {name.name for node in nodes if isinstance(node, ast.Import) for name in node.names}
+    return {name.split(".")[0] for name in plain | {n.module for n in nodes if isinstance(n, ast.ImportFrom) and n.module}}
+
+
 def upward(source: str, here: str) -> set[str]:
     """Rooms imported that do not stand above `here` in the list."""
     allowed = set(ROOMS[: ROOMS.index(here) + 1])
@@ -50,6 +57,13 @@ def test_an_upward_arrow_would_be_seen():
     assert upward("def f():\n    from t2i_jax.training import loop", "systems") == {"training"}
     assert upward("from t2i_jax import cli, errors", "models") == {"cli"}
     assert upward("from ..training import loop", "systems") == {"relative"}
+
+
+@pytest.mark.parametrize("package", ["torch", "transformers", "tensorflow"])
+def test_references_are_for_tests_alone(package):
+    for line in (f"def f():\n    import {package}.nn", f"from {package}.x import y"):
+        assert imported_packages(line) == {package}
+    assert not [file.name for file in FILES if package in imported_packages(file.read_text(encoding="utf-8"))]
 
 
 def test_no_file_is_a_grab_bag():

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from t2i_jax.errors import UserError
 
-ID = r"(?P<repository>[\w.-]+/[\w.-]+?)(@(?P<revision>[\w./-]+))?"
+ID = r"(?P<repository>\w[\w.-]*/\w[\w.-]*?)(@(?P<revision>[\w./-]+))?"
 
 
 def is_id(source: str | Path) -> bool:

@@ -19,6 +19,7 @@ POOLING = {  # sentence-transformers' key -> name
     "pooling_mode_cls_token": "cls", "pooling_mode_mean_tokens": "mean", "pooling_mode_max_tokens": "max",
     "pooling_mode_mean_sqrt_len_tokens": "mean_sqrt_len",
 }
+OLD_WEIGHTS = "pytorch_model.bin"  # refused with the command that converts it
 EXAMPLE = (jax.ShapeDtypeStruct((1, 2), jnp.int32), jax.ShapeDtypeStruct((1, 2), jnp.bool_))
 
 
@@ -47,9 +48,9 @@ class LanguageModel:
         return {"tokens": tokens, "mask": mask}
 
     def encode(self, captions: Sequence[str], length: int, batch: int = 64) -> dict[str, np.ndarray]:
-        """{"words": float32 [N, L, width], 0 on padding, "words_mask": bool [N, L], "sentence": float32 [N, sentence_width]}.
+        """{"words": float32 [N, L, width], "words_mask": bool [N, L], "sentence": float32 [N, sentence_width]}.
 
-        L and what is cut as in `tokenize`. Captions run in batches of like length, always `batch` of them with padding,
+        Words are 0 on padding; L and what is cut as in `tokenize`. Captions run in batches of like length, always `batch` of them with padding,
         so that what one gives does not depend on the others.
         """
         rows = self._tokenizer.encode(captions, length)
@@ -84,7 +85,7 @@ def load_language_model(source: str | Path, dtype: jnp.dtype | None = None) -> L
     pooling, normalize, more = _sentence_layers(directory)
     files = {name: directory / name for name in (sources.CONFIG, sources.TOKENIZER, *more)}
     config = sources.read_json(files[sources.CONFIG])
-    found = weights.find(next((path for name in sources.WEIGHTS if (path := directory / name).exists()),
+    found = weights.find(next((path for name in (*sources.WEIGHTS, OLD_WEIGHTS) if (path := directory / name).exists()),
                               directory / sources.WEIGHTS[0]))
     try:
         one = family(config, pooling, normalize, "text_projection.weight" in found.shapes)

@@ -24,7 +24,7 @@ from t2i_jax.pretrained.naming import Naming
 PICKLES = (".pth", ".pt", ".bin", ".ckpt", ".pkl")
 CONVERT = (
     'python -c "import sys, torch, safetensors.torch as s; d = torch.load(sys.argv[1], weights_only=True); '
-    's.save_file({k: v.contiguous() for k, v in d.items()}, sys.argv[2])" weights.pth weights.safetensors'
+    's.save_file({k: v.clone().contiguous() for k, v in d.items()}, sys.argv[2])" weights.pth weights.safetensors'
 )
 HUB_FILE = "model.safetensors"
 INDEX = ".safetensors.index.json"

@@ -4,28 +4,16 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from references import REFERENCE, shaken
 
 from t2i_jax.models.attention import EncoderBlock, quick_gelu
 from t2i_jax.models.vision_transformer import CLIPVision, DINOv2, cubic_weights, interpolate
 from t2i_jax.pretrained import naming, weights
 
-REFERENCE = "the reference implementation comes with pip install 't2i_jax[parity]'"
-
 
 def pictures(size: int) -> np.ndarray:
     """[3, size, size, 3], about as widely spread as normalised ones."""
     return np.asarray(2 * jax.random.normal(jax.random.key(0), (3, size, size, 3)))
-
-
-def shaken(network):
-    """The reference with every parameter random: its own start has zeros and ones that would hide mistakes."""
-    torch = pytest.importorskip("torch", reason=REFERENCE)
-    generator = torch.Generator().manual_seed(0)
-    with torch.no_grad():
-        for parameter in network.parameters():
-            scale = parameter.shape[-1] ** -0.5 if parameter.ndim > 1 else 0.3
-            parameter.add_(scale * torch.randn(parameter.shape, generator=generator))
-    return network.eval()
 
 
 def features(network, images: np.ndarray, field: str) -> np.ndarray:

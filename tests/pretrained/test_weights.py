@@ -114,10 +114,11 @@ def test_files_that_could_run_code_are_refused_with_the_command_that_converts_th
 
 def test_the_converting_command_converts(tmp_path):
     torch = pytest.importorskip("torch", reason="writes a .pth; it comes with pip install 't2i_jax[parity]'")
-    torch.save({"a": torch.arange(6.0).reshape(2, 3).T, "b": torch.ones(2)}, tmp_path / "weights.pth")
+    tied = torch.ones(2)
+    torch.save({"a": torch.arange(6.0).reshape(2, 3).T, "b": tied, "c": tied}, tmp_path / "weights.pth")
     command = [sys.executable, *shlex.split(weights.CONVERT)[1:]]
     subprocess.run(command, cwd=tmp_path, check=True)
-    assert weights.find(tmp_path / "weights.safetensors").shapes == {"a": (3, 2), "b": (2,)}
+    assert weights.find(tmp_path / "weights.safetensors").shapes == {"a": (3, 2), "b": (2,), "c": (2,)}
 
 
 @pytest.mark.parametrize(("content", "said"), [
