@@ -6,6 +6,8 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
+import numpy as np
+
 from t2i_jax.data import pipeline
 from t2i_jax.data.augment import Augment
 from t2i_jax.data.prepare import prepare
@@ -58,12 +60,12 @@ class TrainingData:
         self.fingerprint, self.licence = self.train.fingerprint, self.train.licence
         self.tokenizer = tokenizer or Tokenizer.train(self.train.captions(), options.vocabulary)
 
-    def batches(self, start: int, *, batch_size: int, scan_length: int, seed: int, process_index: int = 0,
-                process_count: int = 1) -> Iterator[pipeline.Batch]:
+    def batches(self, start: int, *, batch_size: int, scan_length: int, seed: int,
+                rows: np.ndarray | None = None) -> Iterator[pipeline.Batch]:
         """Stacks of batches from global example `start` on; see `pipeline.batches`."""
         return pipeline.batches(
             self.train, self.tokenizer, batch_size=batch_size, scan_length=scan_length, seed=seed, start=start,
-            text_length=self.options.text_length, process_index=process_index, process_count=process_count,
+            text_length=self.options.text_length, rows=rows,
             augment=Augment(self.options.flip, self.options.rotate, self.options.scale), noise=self.options.noise,
         )
 

@@ -12,6 +12,7 @@ from jax import Array
 from PIL import Image
 
 from t2i_jax.data.tokenizer import Tokenizer
+from t2i_jax.distributed import hosts
 from t2i_jax.errors import UserError
 from t2i_jax.systems import System
 from t2i_jax.training.resume import load_weights
@@ -70,21 +71,21 @@ class TextToImage:
             num_inference_steps: in how many steps the tokens are drawn, 0 for one after another
             return_steps: the partial picture after each step
 
-        Picture i depends on `key`, its prompt and how often the same prompt stands before it, on nothing else.
+        Picture i depends on `key`, its prompt and how often the same prompt stands before it, on nothing else. Of several
+        processes all call this alike; each draws its share, and gets all.
         Raises UserError for an empty prompt or list and for an option that the model does not have or cannot take.
         """
         if not prompts or not all(prompt.strip() for prompt in prompts):
             raise UserError("prompt: it is empty; describe a picture, for example 'a red heart'")
         options = self._checked(options)
         example_keys = [_prompt_key(key, prompt, number) for prompt, number in zip(prompts, _occurrences(prompts))]
-        images = []
-        for start in range(0, len(prompts), BUCKET):
-            count = min(BUCKET, len(prompts) - start)
-            padded = [start + min(i, count - 1) for i in range(BUCKET)]
-            text = self.system.encode([prompts[i] for i in padded])
-            keys = jnp.stack([example_keys[i] for i in padded])
-            images.append(self._draw(self.params, self.aux, text, keys, **options)[:count])
-        return jnp.concatenate(images)
+
+        def draw(bucket: int) -> Array:
+            places = [min(bucket * BUCKET + i, len(prompts) - 1) for i in range(BUCKET)]
+            text = self.system.encode([prompts[i] for i in places])
+            return self._draw(self.params, self.aux, text, jnp.stack([example_keys[i] for i in places]), **options)
+
+        return jnp.concatenate(hosts.in_shares(-(-len(prompts) // BUCKET), draw))[: len(prompts)]
 
     def _checked(self, options: dict) -> dict:
         """All options of the system, those given in their types. Raises UserError."""
