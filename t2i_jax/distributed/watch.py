@@ -1,13 +1,15 @@
 """Notices that another process is gone, says so in one line and ends this one, whatever it is waiting for.
 
 Every process counts up a number in the coordinator's store. Process 0 looks whether all of them go on counting, by its
-own monotonic clock, and passes a verdict; the others look for the verdict. Where the store itself is gone, process 0 is.
+own monotonic clock, and passes a verdict; the others look for the verdict, and whether process 0 still listens.
 """
 
+import contextlib
 import ctypes
 import json
 import os
 import signal
+import socket
 import sys
 import threading
 import time
@@ -20,7 +22,7 @@ ALIVE, FAILED, VERDICT, LEFT = "t2i/alive", "t2i/failed", "t2i/verdict", "t2i/le
 
 
 class Watch:
-    """The thread that looks. Started by `runtime.joined`."""
+    """The threads that count, look and knock. Started by `runtime.joined`."""
 
     def __init__(self):
         self._here = together.here()
@@ -30,13 +32,17 @@ class Watch:
         self._leaving = threading.Lock()
         self._heard: dict[int, tuple[str, float]] = {}
         delay_abort()
-        self._thread = threading.Thread(target=self._run, name="watch", daemon=True)
-        self._thread.start()
+        # A thread each: with process 0 gone, what asks the store may hang.
+        runs = (self._count, self._look) if self._here.first else (self._count, self._look, self._knock)
+        self._threads = [threading.Thread(target=run, name="watch", daemon=True) for run in runs]
+        for thread in self._threads:
+            thread.start()
 
     def stop(self) -> None:
         """No more looking: all processes are about to end well."""
         self._stop.set()
-        self._thread.join()
+        for thread in self._threads:
+            thread.join()
 
     def fail(self, code: int, line: str) -> None:
         """End this process with `code`, and all others with it and `line`; the line was printed here."""
@@ -53,22 +59,38 @@ class Watch:
             print(f"t2i: the others could not be told: {_short(error)}", file=sys.stderr)
         _exit(code)
 
-    def _run(self) -> None:
+    def _count(self) -> None:
         count = 0
         while not self._stop.wait(self._pause):
-            try:
+            with contextlib.suppress(Exception):  # `_look` says what is wrong
                 self._store.key_value_set(f"{ALIVE}/{self._here.index}", str(count), allow_overwrite=True)
-                verdict = self._judge() if self._here.first else self._verdict()
-            except Exception as error:
-                if self._stop.is_set():
-                    return
-                verdict = (RESTART, f"process 0, the coordinator at {self._here.coordinator}, was lost "
-                                    f"({_short(error)}); run the same command again to go on")
             count += 1
+
+    def _look(self) -> None:
+        while not self._stop.wait(self._pause):
+            verdict = None
+            with contextlib.suppress(Exception):  # `_knock` says where the store is gone
+                verdict = self._judge() if self._here.first else self._verdict()
             if verdict and self._leaving.acquire(blocking=False):
                 code, line = verdict
-                print(f"t2i: {line}", file=sys.stderr, flush=True)
-                self._depart(code, line)
+                _say(line)
+                with contextlib.suppress(Exception):  # it is said already why this process ends
+                    if self._here.first:
+                        self._pass_verdict(code, line)
+                    else:
+                        self._store.key_value_set(f"{LEFT}/{self._here.index}", "")
+                _exit(code)
+
+    def _knock(self) -> None:
+        host, _, port = self._here.coordinator.rpartition(":")
+        while not self._stop.wait(self._pause):
+            try:
+                socket.create_connection((host.strip("[]"), int(port)), timeout=self._here.lost).close()
+            except OSError as error:
+                if not self._stop.is_set() and self._leaving.acquire(blocking=False):
+                    _say(f"process 0, the coordinator at {self._here.coordinator}, was lost ({_short(error)}); run the same "
+                         "command again to go on")
+                    _exit(RESTART)
 
     def _verdict(self) -> tuple[int, str] | None:
         found = self._store.key_value_dir_get(VERDICT)
@@ -83,21 +105,12 @@ class Watch:
             index = int(key.rsplit("/", 1)[1])
             if self._heard.get(index, ("", 0.0))[0] != count:
                 self._heard[index] = count, now
-        silent = [index for index in range(self._here.count) if now - self._heard.setdefault(index, ("", now))[1] > self._here.lost]
+        when = lambda index: self._heard.setdefault(index, ("", now))[1]
+        silent = [index for index in range(self._here.count) if now - when(index) > self._here.lost]
         if silent:
             return RESTART, (f"{who(silent, self._here.count)} has not been heard of for {self._here.lost:g} s and counts as "
                              "lost; run the same command again to go on")
         return None
-
-    def _depart(self, code: int, line: str) -> None:
-        try:
-            if self._here.first:
-                self._pass_verdict(code, line)
-            else:
-                self._store.key_value_set(f"{LEFT}/{self._here.index}", "")
-        except Exception:  # noqa: S110 - it is said already why this process ends
-            pass
-        _exit(code)
 
     def _pass_verdict(self, code: int, line: str) -> None:
         """Tell the others, and leave last: the store goes with process 0."""
@@ -119,6 +132,10 @@ def delay_abort() -> None:
     """
     libc = ctypes.CDLL(None)
     libc.signal(ctypes.c_int(signal.SIGABRT), libc.sleep)
+
+
+def _say(line: str) -> None:
+    print(f"\nt2i: {line}", file=sys.stderr, flush=True)  # a progress bar may stand in the line before
 
 
 def _exit(code: int) -> None:

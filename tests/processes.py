@@ -1,0 +1,66 @@
+"""Several real processes on this machine, each with simulated devices."""
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+from pathlib import Path
+from typing import NamedTuple
+
+HERE = Path(__file__).parent
+PATHS = [HERE.parent, HERE, HERE / "distributed", HERE / "training", HERE / "systems"]
+
+
+class Ended(NamedTuple):
+    """How one process ended."""
+
+    code: int
+    said: str  # on stderr
+
+    @property
+    def lines(self) -> list[str]:
+        """What t2i said, line by line."""
+        return [line for line in self.said.splitlines() if line.startswith("t2i: ")]
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
+
+
+def begin(command, devices=2, **more) -> subprocess.Popen:
+    """Start one process; `more` of its environment and, as `cwd`, where."""
+    where = more.pop("cwd", None)
+    # XLA's optimizations take most of the time and are not what is tested.
+    environment = os.environ | {"JAX_NUM_CPU_DEVICES": str(devices), "JAX_PLATFORMS": "cpu",
+                                "JAX_DISABLE_MOST_OPTIMIZATIONS": "1",
+                                "PYTHONPATH": os.pathsep.join(map(str, PATHS))} | more
+    command = [sys.executable, *map(str, command)]
+    return subprocess.Popen(command, env=environment, cwd=where, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True)
+
+
+def end(started: list[subprocess.Popen], seconds=120) -> list[Ended]:
+    """How they ended. None may still run after `seconds`."""
+    try:
+        said = [process.communicate(timeout=seconds)[1] for process in started]
+        return [Ended(process.returncode, text) for process, text in zip(started, said, strict=True)]
+    finally:
+        for process in started:
+            if process.poll() is None:
+                process.send_signal(signal.SIGKILL)
+                process.communicate()
+
+
+def t2i(index, count, port, command, *arguments, lost=6, wait=60):
+    """The command line of one of `count` processes that run `t2i COMMAND` together."""
+    own = ("--coordinator", f"127.0.0.1:{port}", "--processes", count, "--process", index, "--lost", lost, "--wait", wait)
+    return ["-m", "t2i_jax", command, *arguments, *own]
+
+
+def toy(workdir, count=2, devices=2, action="", **more) -> list[Ended]:
+    """`count` processes train the toy system in `workdir`; see toy_worker.py for what may happen meanwhile."""
+    port = free_port()
+    commands = [[HERE / "distributed" / "toy_worker.py", index, count, port, workdir, action] for index in range(count)]
+    return end([begin(command, devices, **more) for command in commands])
