@@ -1,5 +1,6 @@
 """Several real processes on this machine, each with simulated devices."""
 
+import dataclasses
 import os
 import signal
 import socket
@@ -7,6 +8,13 @@ import subprocess
 import sys
 from pathlib import Path
 from typing import NamedTuple
+
+import jax
+import numpy as np
+
+from t2i_jax.systems import System
+from t2i_jax.training import checkpoint
+from t2i_jax.training.state import create
 
 HERE = Path(__file__).parent
 PATHS = [HERE.parent, HERE, HERE / "distributed", HERE / "training", HERE / "systems"]
@@ -22,6 +30,16 @@ class Ended(NamedTuple):
     def lines(self) -> list[str]:
         """What t2i said, line by line."""
         return [line for line in self.said.splitlines() if line.startswith("t2i: ")]
+
+
+def arrays(workdir: Path, system: System) -> tuple[dict[str, np.ndarray], dict]:
+    """({path: decoded array}, run.json) of the newest checkpoint, whatever processes wrote it."""
+    path, run = checkpoint.newest_good(workdir)
+    here = jax.sharding.SingleDeviceSharding(jax.devices()[0])
+    abstract = jax.eval_shape(lambda key: create(system, key), jax.random.key(0))
+    state = checkpoint.load_state(path, jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=here), abstract))
+    state = dataclasses.replace(state, key=jax.random.key_data(state.key))
+    return {jax.tree_util.keystr(k): np.asarray(x) for k, x in jax.tree_util.tree_leaves_with_path(state)}, run.about
 
 
 def free_port() -> int:

@@ -12,6 +12,7 @@ import jax
 from jax.sharding import Mesh
 
 from t2i_jax.distributed import hosts, sharding
+from t2i_jax.distributed.notice import Notice
 from t2i_jax.distributed.together import here
 from t2i_jax.errors import UserError
 from t2i_jax.systems import System
@@ -248,7 +249,7 @@ def _summary(images: int, done: int, seconds: float) -> str:
 
 
 class _StopRequest:
-    """SIGTERM or SIGINT asks the loop to save and stop; a second SIGINT stops at once.
+    """SIGTERM, SIGINT or a notice of the machine's end asks the loop to save and stop; a second SIGINT stops at once.
 
     Of several processes any may be asked. Each chunk's report carries whether one was, so that all stop at one step."""
 
@@ -256,6 +257,7 @@ class _StopRequest:
         self.requested = False
         self.agreed = False  # all processes know
         self._before = {number: signal.signal(number, self._ask) for number in (signal.SIGTERM, signal.SIGINT)}
+        self._notice = Notice(lambda: setattr(self, "requested", True))
 
     def _ask(self, number, frame) -> None:
         if self.requested and number == signal.SIGINT:
@@ -264,5 +266,6 @@ class _StopRequest:
 
     def restore(self) -> None:
         """Give the signals back."""
+        self._notice.close()
         for number, handler in self._before.items():
             signal.signal(number, handler)

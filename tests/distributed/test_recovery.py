@@ -1,28 +1,18 @@
 """Two processes train: undisturbed, one killed, one asked to stop; a run goes on with other processes and devices."""
 
-import dataclasses
 import json
 import shutil
 
-import jax
 import numpy as np
 import processes
 import pytest
 import toy
 
 from t2i_jax.training import checkpoint
-from t2i_jax.training.state import create
 
 
 def arrays(workdir):
-    """({path: decoded array}, run.json) of the newest checkpoint."""
-    path, run = checkpoint.newest_good(workdir)
-    here = jax.sharding.SingleDeviceSharding(jax.devices()[0])
-    abstract = jax.eval_shape(lambda key: create(toy.system(), key), jax.random.key(0))
-    placed = jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=here), abstract)
-    state = checkpoint.load_state(path, placed)
-    state = dataclasses.replace(state, key=jax.random.key_data(state.key))
-    return {jax.tree_util.keystr(k): np.asarray(x) for k, x in jax.tree_util.tree_leaves_with_path(state)}, run.about
+    return processes.arrays(workdir, toy.system())
 
 
 def same_bits(one, other):
@@ -31,15 +21,6 @@ def same_bits(one, other):
     assert mine.keys() == theirs.keys()
     for path in mine:
         np.testing.assert_array_equal(mine[path], theirs[path], err_msg=path)
-
-
-@pytest.fixture(scope="module")
-def whole(tmp_path_factory):
-    """A run of two processes with two devices each that nobody disturbed."""
-    workdir = tmp_path_factory.mktemp("whole")
-    ended = processes.toy(workdir)
-    assert [one.code for one in ended] == [0, 0], ended
-    return workdir
 
 
 @pytest.mark.parametrize("victim", [0, 1])

@@ -1,7 +1,7 @@
 """`toy_worker.py INDEX COUNT PORT WORKDIR ACTION`: one of COUNT processes that train the toy system to its end.
 
 ACTION is what happens where, "NAME PROCESS EXAMPLE": "kill 1 384" kills process 1 (SIGKILL) when the batch that begins
-with example 384 is due. Others are the functions below. Every process writes the examples it drew to
+with example 384 is due, once the checkpoint at 384 is finished. Others are the functions below. Every process writes the examples it drew to
 WORKDIR/drawn-COUNT-INDEX.json, {first example of the stack: {place: example}}, the places of its first batch alone.
 """
 
@@ -45,15 +45,14 @@ def full():
 
 
 def vanish():
-    """The next checkpoint's directory goes away while it is written."""
-    save = checkpoint.ocp.save_async
+    """The next checkpoint's directory goes away between its arrays and its sums."""
+    files = checkpoint.files
 
-    def save_and_remove(path, *arguments):
-        response = save(path, *arguments)
-        shutil.rmtree(path.parent)
-        return response
+    def remove(path):
+        shutil.rmtree(path)
+        return files(path)
 
-    checkpoint.ocp.save_async = save_and_remove
+    checkpoint.files = remove
 
 
 def block():
@@ -72,6 +71,8 @@ def main():
 
     def pause(start):
         if index == int(process) and start == int(example):
+            while not (workdir / "checkpoints" / "000000000384" / "COMMITTED").exists():  # nothing is being written
+                time.sleep(0.01)
             globals()[name]()
 
     def batches(start):

@@ -60,7 +60,7 @@ def stepper(system, stage, state, scan, mesh):
     return lambda state, seed: update.run(state, placed(seed))
 
 
-def write(file, state, reports):
+def write(file, state, reports, mesh):
     arrays = flat({"params": state.params, "aux": state.aux, "ema": state.ema})
     split = sum(not array.is_fully_replicated for array in arrays.values())
     arrays = jax.device_get(hosts.whole(arrays, mesh))
@@ -73,7 +73,7 @@ def double(name, system, stage, state, out, mesh):
     for seed in range(STEPS // SCAN):
         state, report = step(state, seed)
         reports.append(report)
-    write(out / f"double {name}.npz", state, reports)
+    write(out / f"double {name}.npz", state, reports, mesh)
     return state
 
 
@@ -85,7 +85,7 @@ def single(stage, state, starts, out, mesh):
         if not start.exists():
             save(start, state)
         state, report = step(load(start, np.float32, mesh), number)
-        write(out / f"single {stage.name} {number}.npz", state, [report])
+        write(out / f"single {stage.name} {number}.npz", state, [report], mesh)
 
 
 def main(fsdp, starts, out, *jobs):

@@ -1,17 +1,13 @@
 """Results do not depend on how many devices and processes compute them, nor on how parameters are split among them."""
 
-import os
-import socket
-import subprocess
-import sys
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
+import processes
 import pytest
 
 WORKER = Path(__file__).with_name("device_worker.py")
-PATHS = [Path(__file__).parents[2], Path(__file__).parents[1]]  # of the package and of what tests share
 WORKERS = {  # name: (processes, devices of each, fsdp, jobs); compiling is what takes long
     "one": (1, 1, 1, ["starts", "double autoencoder", "double gan", "double dcgan", "single gan"]),
     "eight": (1, 8, 1, ["double autoencoder", "double gan", "double dcgan", "single gan"]),
@@ -26,22 +22,12 @@ def folder(tmp_path_factory):
     folder = tmp_path_factory.mktemp("devices")
 
     def work(name):
-        processes, devices, fsdp, jobs = WORKERS[name]
+        count, devices, fsdp, jobs = WORKERS[name]
         (folder / name).mkdir()
-        # XLA's optimizations take most of the time and are not what is tested.
-        environment = os.environ | {"JAX_NUM_CPU_DEVICES": str(devices), "JAX_PLATFORMS": "cpu",
-                                    "JAX_DISABLE_MOST_OPTIMIZATIONS": "1",
-                                    "PYTHONPATH": os.pathsep.join(map(str, PATHS))}
-        command = [sys.executable, WORKER, str(fsdp), folder, folder / name, *jobs]
-        with socket.socket() as probe:
-            probe.bind(("127.0.0.1", 0))
-            environment |= {"T2I_PROCESSES": str(processes)}
-            if processes > 1:
-                environment |= {"T2I_COORDINATOR": f"127.0.0.1:{probe.getsockname()[1]}"}
-        started = [subprocess.Popen(command, env=environment | {"T2I_PROCESS": str(number)}, stderr=subprocess.PIPE, text=True)
-                   for number in range(processes)]
-        said = [process.communicate()[1] for process in started]
-        assert [process.returncode for process in started] == [0] * processes, "\n".join(said)
+        among = {"T2I_COORDINATOR": f"127.0.0.1:{processes.free_port()}", "T2I_PROCESSES": str(count)} if count > 1 else {}
+        command = [WORKER, fsdp, folder, folder / name, *jobs]
+        ended = processes.end([processes.begin(command, devices, T2I_PROCESS=str(index), **among) for index in range(count)], 600)
+        assert [one.code for one in ended] == [0] * count, ended
 
     first, *others = WORKERS
     work(first)
