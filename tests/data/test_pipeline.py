@@ -1,3 +1,5 @@
+import shutil
+
 import numpy as np
 import pytest
 
@@ -6,6 +8,7 @@ from t2i_jax.data.augment import Augment
 from t2i_jax.data.pipeline import batches, first
 from t2i_jax.data.prepared import Prepared
 from t2i_jax.data.tokenizer import Tokenizer, caption_id
+from t2i_jax.errors import UserError
 
 LENGTH = 12
 
@@ -138,3 +141,17 @@ def test_the_fixed_sample_takes_the_most_detailed_caption(data, tokenizer):
     assert set(sample["caption"].tolist()) <= last
     same(sample, first(data, tokenizer, 6, LENGTH))
     assert first(data, tokenizer, 50, LENGTH)["image"].shape[0] == 50
+
+
+def test_data_cut_short_while_they_are_read_are_named(data, tokenizer, tmp_path, monkeypatch):
+    monkeypatch.setattr(pipeline, "CACHE_BYTES", 0)  # larger data than memory holds
+    shutil.copytree(data.directory, tmp_path / "data")
+    copy = Prepared(tmp_path / "data")
+    stream = pipeline.batches(copy, tokenizer, batch_size=8, scan_length=2, text_length=LENGTH, seed=0)
+    next(stream)
+    file = tmp_path / "data" / "train.array_record"
+    with file.open("r+b") as stored:
+        stored.truncate(4096)  # behind the first few pictures
+    with pytest.raises(UserError, match=r"train.array_record is damaged: prepare the data again"):
+        for _ in range(8):
+            next(stream)
