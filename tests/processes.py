@@ -77,8 +77,11 @@ def t2i(index, count, port, command, *arguments, lost=6, wait=60):
     return ["-m", "t2i_jax", command, *arguments, *own]
 
 
-def toy(workdir, count=2, devices=2, action="", **more) -> list[Ended]:
-    """`count` processes train the toy system in `workdir`; see toy_worker.py for what may happen meanwhile."""
+def toy(workdir, count=2, devices=2, action="", last=()) -> list[Ended]:
+    """`count` processes train the toy system in float64 in `workdir`; see toy_worker.py for what may happen meanwhile.
+
+    last: {name: value} of the environment of the last of them alone."""
     port = free_port()
     commands = [[HERE / "distributed" / "toy_worker.py", index, count, port, workdir, action] for index in range(count)]
-    return end([begin(command, devices, **more) for command in commands])
+    return end([begin(command, devices, JAX_ENABLE_X64="1", **dict(last if command is commands[-1] else ()))
+                for command in commands])

@@ -19,7 +19,7 @@ from t2i_jax import systems
 
 # What other tests see of the quickstart and takes long to compile.
 CHEAP = ("losses.patch=0.0", "losses.matching=0.0", "text.depth=0",
-         "stages.imitation=0", "stages.autoencoder=192", "stages.gan=192", "run.checkpoint_every=64", "run.samples_every=0")
+         "stages.imitation=64", "stages.autoencoder=192", "stages.gan=128", "run.checkpoint_every=64", "run.samples_every=0")
 
 
 def begin(workdir, data):

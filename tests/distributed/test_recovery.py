@@ -3,6 +3,7 @@
 import json
 import shutil
 
+import jax
 import numpy as np
 import processes
 import pytest
@@ -12,7 +13,11 @@ from t2i_jax.training import checkpoint
 
 
 def arrays(workdir):
-    return processes.arrays(workdir, toy.system())
+    jax.config.update("jax_enable_x64", True)  # in the threads that load, too
+    try:
+        return processes.arrays(workdir, toy.system())
+    finally:
+        jax.config.update("jax_enable_x64", False)
 
 
 def same_bits(one, other):
@@ -58,7 +63,8 @@ def test_a_run_of_two_goes_on_elsewhere_with_the_same_examples(count, devices, w
     (mine, about), (theirs, _) = arrays(workdir), arrays(whole)
     assert about["finished"] and about["next_example"] == 768
     for path in mine:
-        np.testing.assert_allclose(mine[path], theirs[path], rtol=1e-4, atol=1e-5, err_msg=path)  # 16 float32 steps on
+        assert theirs[path].dtype != np.float32 or "count" in path
+        np.testing.assert_allclose(mine[path], theirs[path], rtol=1e-9, atol=1e-9, err_msg=path)
 
 
 def by_place(workdir, count):

@@ -8,6 +8,7 @@ steps OUT/<job> <n>.npz: what the steps reported and the arrays of the state by 
 """
 
 import dataclasses
+import functools
 import os
 import sys
 from pathlib import Path
@@ -27,7 +28,11 @@ from t2i_jax.training import alternate
 from t2i_jax.training.state import create
 
 BATCH, STEPS, SCAN, SINGLE_STEPS = 16, 50, 10, 10
-SYSTEM = synthetic.system("stages.autoencoder=800", "stages.imitation=0", "stages.gan=800")  # its loss is in the GAN's
+
+
+@functools.cache  # made once JAX has started
+def latent():
+    return synthetic.system("stages.autoencoder=800", "stages.imitation=0", "stages.gan=800")  # its loss is in the GAN's
 
 
 def cast(state, dtype):
@@ -40,7 +45,7 @@ def save(file, state):
 
 def load(file, dtype, mesh):
     """A saved state, placed as the loop places it."""
-    structure = jax.tree.structure(jax.eval_shape(lambda: create(SYSTEM, jax.random.key(0))))
+    structure = jax.tree.structure(jax.eval_shape(lambda: create(latent(), jax.random.key(0))))
     with np.load(file) as saved:
         leaves = [saved[f"arr_{number}"] for number in range(structure.num_leaves)]
     state = dataclasses.replace(cast(jax.tree.unflatten(structure, leaves), dtype), key=jax.random.key(0))
@@ -79,7 +84,7 @@ def double(name, system, stage, state, out, mesh):
 
 def single(stage, state, starts, out, mesh):
     """Each step starts from the state that the first worker to come by got to: the same for all."""
-    step = stepper(SYSTEM, stage, state, 1, mesh)
+    step = stepper(latent(), stage, state, 1, mesh)
     for number in range(SINGLE_STEPS):
         start = starts / f"single {stage.name} {number}.npz"
         if not start.exists():
@@ -90,18 +95,18 @@ def single(stage, state, starts, out, mesh):
 
 def main(fsdp, starts, out, *jobs):
     starts, out, mesh = Path(starts), Path(out), make_mesh(int(fsdp))
-    autoencoder, imitation, gan = SYSTEM.stages
+    autoencoder, imitation, gan = latent().stages
     with jax.enable_x64(True):
         if "starts" in jobs:
-            state = cast(jax.jit(lambda: create(SYSTEM, jax.random.key(0)))(), np.float64)
+            state = cast(jax.jit(lambda: create(latent(), jax.random.key(0)))(), np.float64)
             save(starts / "autoencoder.npz", enter(autoencoder, state))
         if "double autoencoder" in jobs:
             state = load(starts / "autoencoder.npz", np.float64, mesh)
-            state = double("autoencoder", SYSTEM, autoencoder, state, out, mesh)
+            state = double("autoencoder", latent(), autoencoder, state, out, mesh)
         if "starts" in jobs:
             save(starts / "gan.npz", enter(imitation, state))
         if "double gan" in jobs:
-            double("gan", SYSTEM, gan, load(starts / "gan.npz", np.float64, mesh), out, mesh)
+            double("gan", latent(), gan, load(starts / "gan.npz", np.float64, mesh), out, mesh)
         if "double dcgan" in jobs:
             plain = ("text.depth=0", "losses.gamma=0.0", "losses.gamma_fake=0.0", "losses.augment=0.0")
             system = playing.system("dcgan", "stages.gan=800", *plain)
