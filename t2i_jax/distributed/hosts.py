@@ -71,7 +71,8 @@ def in_shares(count: int, work: Callable[[int], jax.Array]) -> list:
     each = -(-count // here().count)
     # Processes without work of their own repeat some, for all have to hand over as much.
     mine = [work(min(here().index + turn * here().count, count - 1)) for turn in range(each)]
-    gathered = multihost_utils.process_allgather(np.stack([np.asarray(x) for x in mine]))  # [processes, each, ...]
+    mine = np.stack([np.asarray(x) for x in mine])
+    gathered = multihost_utils.process_allgather(mine, tiled=False)  # [processes, each, ...]
     return [gathered[number % here().count, number // here().count] for number in range(count)]
 
 

@@ -39,7 +39,7 @@ def joined(cluster: Cluster) -> Iterator[None]:
         together.gather("the end", seconds=0)
     except BaseException as error:
         if _of_the_runtime(error):
-            time.sleep(cluster.lost + 5)  # most likely another process is gone: then the watch ends this one
+            time.sleep(cluster.lost + 10)  # most likely another process is gone: then the watch ends this one
         code, line = _code(error), str(error) or type(error).__name__
         if code == FAULT or "--debug" in sys.argv:
             traceback.print_exc()

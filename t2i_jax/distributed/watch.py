@@ -106,7 +106,7 @@ class Watch:
             if self._heard.get(index, ("", 0.0))[0] != count:
                 self._heard[index] = count, now
         when = lambda index: self._heard.setdefault(index, ("", now))[1]
-        silent = [index for index in range(self._here.count) if now - when(index) > self._here.lost]
+        silent = [index for index in range(1, self._here.count) if now - when(index) > self._here.lost]
         if silent:
             return RESTART, (f"{who(silent, self._here.count)} has not been heard of for {self._here.lost:g} s and counts as "
                              "lost; run the same command again to go on")
@@ -115,11 +115,12 @@ class Watch:
     def _pass_verdict(self, code: int, line: str) -> None:
         """Tell the others, and leave last: the store goes with process 0."""
         self._store.key_value_set(f"{VERDICT}/0", json.dumps([code, line]), allow_overwrite=True)
-        alive = {index for index, (_, when) in self._heard.items() if time.monotonic() - when <= self._here.lost}
-        deadline = time.monotonic() + 4 * self._pause + 2
+        now = time.monotonic()
+        silent = {index for index, (_, when) in self._heard.items() if now - when > self._here.lost}
+        deadline = now + 4 * self._pause + 2
         while time.monotonic() < deadline:
             left = {int(key.rsplit("/", 1)[1]) for key, _ in self._store.key_value_dir_get(LEFT)}
-            if alive - left <= {0}:
+            if {*range(1, self._here.count)} <= left | silent:
                 return
             time.sleep(0.05)
 
