@@ -9,7 +9,7 @@ import click
 
 from t2i_jax import __version__
 from t2i_jax.commands.compilation_cache import keep_compiled
-from t2i_jax.errors import UserError
+from t2i_jax.errors import Interrupted, UserError
 
 COMMANDS = {
     "train": "Train a model from a config, or go on with a run.",
@@ -48,7 +48,7 @@ def t2i() -> None:
 
 
 def main(arguments: list[str] | None = None) -> None:
-    """Run one command and exit: 0 done, 2 a person must act, 75 saved and may be restarted, 1 a fault."""
+    """Run one command and exit: 0 done, 2 a person must act, 75 may be run again as it was, 1 a fault."""
     arguments = sys.argv[1:] if arguments is None else arguments
     debug = "--debug" in arguments
     keep_compiled()
@@ -60,6 +60,8 @@ def main(arguments: list[str] | None = None) -> None:
         sys.exit(2)
     except click.ClickException as error:
         _stop(error.format_message().replace("\n", " "), debug)
+    except Interrupted as error:
+        _stop(str(error), debug, 75)
     except UserError as error:
         _stop(str(error), debug)
     except BrokenPipeError:
@@ -71,8 +73,8 @@ def main(arguments: list[str] | None = None) -> None:
         _stop("interrupted", debug)
 
 
-def _stop(line: str, debug: bool) -> None:
+def _stop(line: str, debug: bool, code: int = 2) -> None:
     if debug:
         traceback.print_exc()
     print(f"t2i: {line}", file=sys.stderr)
-    sys.exit(2)
+    sys.exit(code)

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import click
 
+from t2i_jax.commands.cluster import clustered
 from t2i_jax.commands.writable import check_writable
 from t2i_jax.errors import UserError
 
@@ -33,6 +34,7 @@ EVALUATOR = "configs/evaluator.py"
               "WORKDIR/evaluation, with --language zh WORKDIR/evaluation-zh]")
 @click.option("--compare", nargs=2, type=click.Path(path_type=Path), metavar="A B", help="Set two cards, or those of "
               "two runs, side by side instead.")
+@clustered
 def command(workdir, splits, num, weights, evaluator, towers, attributes, seed, language, out, compare) -> int | None:
     """Judge a model's pictures, beside real ones and baselines.
 
@@ -59,6 +61,7 @@ def judge(workdir: Path, splits, num: int, weights: str, evaluator: str, towers,
     from t2i_jax.data.attributes import attributes_of, read_attributes
     from t2i_jax.data.prepared import Prepared, read_info
     from t2i_jax.distributed.mesh import make_mesh
+    from t2i_jax.distributed.together import here
     from t2i_jax.evaluation.figures import terminal_lines
     from t2i_jax.evaluation.groups import choose_splits
     from t2i_jax.inference.pipeline import load
@@ -87,11 +90,13 @@ def judge(workdir: Path, splits, num: int, weights: str, evaluator: str, towers,
     trained, code = evaluator_run(evaluator, root(workdir), run.config, directory)
     if code:
         return code
-    say = lambda line: print(f"t2i: {line}", file=sys.stderr)
+    say = lambda line: print(f"t2i: {line}", file=sys.stderr) if here().first else None
     card, shown = cards.make(
         as_judged(model, run.about, weights, mesh), data, Evaluator.load(trained, mesh), networks, asked,
         splits=splits, num=num, seed=seed, say=say, language=language,
     )
+    if not here().first:
+        return 0
     out.mkdir(parents=True, exist_ok=True)
     (out / "card.json").write_text(cards.to_json(card), encoding="utf-8")
     (out / "card.html").write_text(page(card, shown), encoding="utf-8")

@@ -7,7 +7,7 @@ import numpy as np
 from jax.sharding import Mesh
 
 from t2i_jax.data.training import TrainingData
-from t2i_jax.distributed import sharding
+from t2i_jax.distributed import hosts, sharding
 from t2i_jax.distributed.mesh import make_mesh
 from t2i_jax.errors import UserError
 from t2i_jax.evaluation import card, distances, retrieval
@@ -39,9 +39,10 @@ def draw(model: TextToImage, prompts: list[str], seed: int) -> np.ndarray:
 def codec_of(model: TextToImage, mesh: Mesh) -> card.Codec:
     """The model's autoencoder, compiled for batches of one size over all devices."""
     codec = model.system.codec
-    weights = jax.device_put((model.params, model.aux), sharding.replicated(mesh))
-    encode = jax.jit(lambda weights, images: codec.encode(*weights, as_float(images)))
-    decode = jax.jit(lambda weights, latents: codec.decode(*weights, latents))
+    everywhere = sharding.replicated(mesh)
+    weights = hosts.place((model.params, model.aux), everywhere)
+    encode = jax.jit(lambda weights, images: codec.encode(*weights, as_float(images)), out_shardings=everywhere)
+    decode = jax.jit(lambda weights, latents: codec.decode(*weights, latents), out_shardings=everywhere)
     run = lambda function, rows: np.concatenate(
         list(in_batches(lambda part: function(weights, part), [rows], mesh, BATCH)))
     return card.Codec(lambda images: run(encode, images), lambda latents: to_uint8(run(decode, latents)), codec.size)
@@ -71,7 +72,8 @@ class InTraining:
 
     def evaluate(self, state: State, images: int) -> dict[str, float]:
         """Figures of the averaged weights of a state."""
-        self._model.params, self._model.aux = drawing_weights(state.params, state.aux, state.ema)
+        weights = drawing_weights(state.params, state.aux, state.ema)
+        self._model.params, self._model.aux = hosts.whole(weights, self._evaluator.mesh)
         figures = {}
         for prefix, (prompts, real, (own, pool, right)) in self._judged.items():
             seen = self._evaluator.images(draw(self._model, prompts, self._seed))

@@ -4,9 +4,12 @@ from pathlib import Path
 
 import jax
 import numpy as np
+from jax.sharding import Mesh
 from PIL import Image
 
 from t2i_jax.data.training import TrainingData
+from t2i_jax.distributed import hosts
+from t2i_jax.distributed.together import here
 from t2i_jax.inference.grid import grid
 from t2i_jax.inference.pipeline import TextToImage, to_pil
 from t2i_jax.inference.prompts import literal
@@ -22,8 +25,8 @@ class Progress:
 
     Nothing where the system draws nothing."""
 
-    def __init__(self, system: System, data: TrainingData, workdir: Path):
-        self._directory = workdir / "samples"
+    def __init__(self, system: System, data: TrainingData, workdir: Path, mesh: Mesh):
+        self._directory, self._mesh = workdir / "samples", mesh
         self._model = TextToImage(system, {}, {}, workdir.name) if system.generate else None
         splits = ("train", *data.heldout) if self._model else ()
         self._columns = {split: _columns(data, split) for split in splits}
@@ -32,13 +35,16 @@ class Progress:
         """Write samples/SPLIT-IMAGES.png with averaged weights, and show them in TensorBoard."""
         if self._model is None:
             return
-        self._model.params, self._model.aux = drawing_weights(state.params, state.aux, state.ema)
-        self._directory.mkdir(parents=True, exist_ok=True)
+        weights = drawing_weights(state.params, state.aux, state.ema)
+        self._model.params, self._model.aux = hosts.whole(weights, self._mesh)
         for split, columns in self._columns.items():
             drawn = self._model.generate([literal(caption) for caption, _ in columns], key=jax.random.key(0))
+            if not here().first:
+                continue
             page = grid(
                 [(caption, [real, to_pil(made)]) for (caption, real), made in zip(columns, drawn, strict=True)]
             )
+            self._directory.mkdir(parents=True, exist_ok=True)
             path = self._directory / f"{split}-{images:012d}.png"
             page.save(path)
             log.picture(images, split, np.asarray(page))

@@ -7,6 +7,7 @@ from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 
 from t2i_jax import __version__
+from t2i_jax.commands.cluster import clustered
 from t2i_jax.commands.writable import check_writable
 from t2i_jax.errors import UserError
 
@@ -41,6 +42,7 @@ from t2i_jax.errors import UserError
               "for --animate]")
 @click.option("--animate", type=click.Path(path_type=Path), help="GIF file of the partial pictures after each step, of "
               "models that draw in steps.")
+@clustered
 def command(prompts, prompt_file, workdir, best, negative, strength, interpolate, steps, num, seed, weights, grid, out, animate,
             **options) -> None:
     """Draw pictures from prompts.
@@ -53,6 +55,7 @@ def command(prompts, prompt_file, workdir, best, negative, strength, interpolate
     t2i sample --workdir runs/quickstart --prompt "a (red:1.5) heart" --negative "a broken heart" --out heart.png
     t2i sample --workdir runs/quickstart --interpolate "a red heart" "a blue circle" --steps 8 --out way.gif
     """
+    from t2i_jax.distributed.together import here
     from t2i_jax.inference.pipeline import load
     from t2i_jax.training.best import best_checkpoint
 
@@ -81,6 +84,8 @@ def command(prompts, prompt_file, workdir, best, negative, strength, interpolate
     if animate is not None:
         options["return_steps"] = True
     drawn = [(prompt, model(prompt, num, seed, negative=negative, strength=strength, **options)) for prompt in prompts]
+    if not here().first:
+        return
     asked = {name: str(value) for name, value in (("negative", negative), ("strength", strength)) if value is not None}
     about = _about(model, seed, weights, options) | asked
     if animate is not None:
@@ -103,10 +108,13 @@ def command(prompts, prompt_file, workdir, best, negative, strength, interpolate
 
 def way(model, ends: tuple[str, str], steps: int, seed: int, weights: str, out: Path, options: dict) -> None:
     """Draw the pictures between two prompts into one strip, or an animation there and back."""
+    from t2i_jax.distributed.together import here
     from t2i_jax.inference.grid import enlarge
     from t2i_jax.inference.prompts import roughness
 
     frames = model.interpolate(*ends, steps, seed, **options)
+    if not here().first:
+        return
     about = _about(model, seed, weights, options) | {"prompt": "\n".join(ends), "steps": str(steps)}
     if out.suffix.lower() == ".gif":
         write_gif([enlarge(frame) for frame in frames + frames[-2:0:-1]], out, about)

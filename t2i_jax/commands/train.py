@@ -7,6 +7,7 @@ import click
 from ml_collections import ConfigDict
 
 from t2i_jax import config as configs
+from t2i_jax.commands.cluster import clustered
 from t2i_jax.commands.writable import check_writable
 from t2i_jax.errors import UserError
 
@@ -19,12 +20,16 @@ SAVED = 75  # exit code: saved, may be restarted
 @click.option("--init-from", type=click.Path(path_type=Path), help="Start from the weights of another run where they fit.")
 @click.option("--dry-run", is_flag=True, help="Print the config, parameters, memory and FLOPs per image, and stop.")
 @click.argument("overrides", nargs=-1, type=click.UNPROCESSED, metavar="[--config.KEY=VALUE]...")
+@clustered
 def command(spec, workdir, init_from, dry_run, overrides) -> int | None:
     """Train a model from a config, or go on with a run.
 
     \b
     t2i train --config configs/quickstart.py --workdir runs/quickstart
     t2i train --config configs/folder.py --workdir runs/mine --config.data.path=photos
+
+    Several processes train one model when each gets this command, on files that all share, and they find each other: see
+    launch/.
     """
     config = configs.load(spec, overrides)
     if dry_run:
@@ -38,8 +43,9 @@ def command(spec, workdir, init_from, dry_run, overrides) -> int | None:
 
 
 def run(config: ConfigDict, workdir: Path, init_from: Path | None) -> int:
-    """Train as `config` says; the exit code."""
+    """Train as `config` says, together with all processes that joined; the exit code."""
     import importlib.metadata
+    import zlib
 
     import jax
 
@@ -47,6 +53,7 @@ def run(config: ConfigDict, workdir: Path, init_from: Path | None) -> int:
     from t2i_jax.commands.evaluate import hook
     from t2i_jax.commands.progress import Progress
     from t2i_jax.data.training import DataOptions, TrainingData, prepared_in
+    from t2i_jax.distributed import hosts, together
     from t2i_jax.distributed.mesh import make_mesh
     from t2i_jax.pretrained import captions
     from t2i_jax.training import loop
@@ -54,6 +61,9 @@ def run(config: ConfigDict, workdir: Path, init_from: Path | None) -> int:
     from t2i_jax.training.resume import reconcile, warm_start, with_rollbacks
     from t2i_jax.training.rollback import roll_back
 
+    versions = {name: importlib.metadata.version(name) for name in ("t2i_jax", "jax", "flax", "orbax-checkpoint")}
+    together.agree("config", configs.flatten(configs.from_json(configs.to_json(config))))
+    together.agree("versions", versions)
     check(config)
     check_writable(workdir, "workdir")
     previous = newest_good(workdir)
@@ -62,20 +72,27 @@ def run(config: ConfigDict, workdir: Path, init_from: Path | None) -> int:
     mesh = make_mesh(config.fsdp)
     weights = warm_start(init_from) if init_from and not previous else lambda state: state
     data_options = configs.section(config, "data", DataOptions)
-    directory = prepared_in(data_options, workdir)
-    text = captions.of_run(config, previous[1].tokenizer, workdir) if previous else captions.opened(config)
-    text = captions.for_training(text, workdir, directory, data_options.text_length)
-    data = TrainingData(data_options, directory, text)
+
+    def open_data() -> TrainingData:
+        directory = prepared_in(data_options, workdir)
+        text = captions.of_run(config, previous[1].tokenizer, workdir) if previous else captions.opened(config)
+        text = captions.for_training(text, workdir, directory, data_options.text_length)
+        return TrainingData(data_options, directory, text)
+
+    data = together.first("data", open_data)
+    next_example = previous[1].about["next_example"] if previous else 0
+    together.agree("data", {"fingerprint": data.fingerprint, "reader of captions": zlib.crc32(data.text.to_json().encode()),
+                            "next example": next_example})
     if previous and previous[1].about["data"] != data.fingerprint:
         raise UserError(f"data: {workdir}/data is not what this run was trained on; restore it or use a new --workdir")
     size = {"batch_size": config.batch_size, "scan_length": config.scan_length}
-    batches = lambda start: data.batches(start, seed=config.seed, **size)
+    batches = lambda start: data.batches(start, seed=config.seed, rows=hosts.rows(mesh, config.batch_size), **size)
     options = configs.section(config, "run", loop.Options)
     about = {
         "name": workdir.name,
         "data": data.fingerprint,
         "licence": data.licence,
-        "versions": {name: importlib.metadata.version(name) for name in ("t2i_jax", "jax", "flax", "orbax-checkpoint")},
+        "versions": versions,
     }
 
     evaluate = None
@@ -93,7 +110,7 @@ def run(config: ConfigDict, workdir: Path, init_from: Path | None) -> int:
             jax.random.key(config.seed),
             options,
             weights,
-            Progress(system, data, workdir).draw,
+            Progress(system, data, workdir, mesh).draw,
             evaluate,
         )
 
@@ -102,12 +119,15 @@ def run(config: ConfigDict, workdir: Path, init_from: Path | None) -> int:
             result = attempt()
             break
         except loop.Diverged as error:
-            amended = roll_back(workdir, config, options, amendments, str(error))
+            why = str(error)
+            amended = together.first("rollback", lambda: roll_back(workdir, config, options, amendments, why))
             if amended is None:
                 raise
         config, amendments = amended  # outside the handler, whose error would keep the lost state in memory
     if not result.finished:
-        print(f"t2i: saved at {result.images:,} images; run the same command again to go on", file=sys.stderr)
+        if together.here().first:
+            print(f"t2i: saved at {result.images:,} images; run the same command again to go on",
+                  file=sys.stderr)
         return SAVED
     return 0
 

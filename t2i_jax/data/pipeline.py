@@ -91,19 +91,18 @@ class Examples:
 
 def batches(prepared: Prepared, text: Text, *, batch_size: int, scan_length: int, text_length: int, seed: int,
             start: int = 0, augment: Augment = Augment(), noise: int = 0, tokenizer: Tokenizer | None = None,
-            process_index: int = 0, process_count: int = 1, prefetch: int = 2) -> Iterator[Batch]:
-    """Endless stacks of K = `scan_length` batches; this process gets its B = `batch_size` / `process_count` of each.
+            rows: np.ndarray | None = None, prefetch: int = 2) -> Iterator[Batch]:
+    """Endless stacks of K = `scan_length` batches, of each the B = len(rows) places that this process reads, all by default.
 
     `start`: global index of the first example, what a checkpoint holds; a stack moves it by batch_size * scan_length.
     Leaves: image uint8 [K, B, H, W, C]; the entries of `text`, such as tokens int32 and mask bool [K, B, L]; caption uint32 [K, B], the number of the
     caption drawn; captions uint32 [K, B, C], the numbers of all captions of the picture, padded with 0 (a caption is
     wrong for a picture if it is none of these); index uint32 [K, B], low 32 bits of the global example index; where `noise`
     is not 0, noise float32 [K, B, noise], standard normal, which chose the picture among its caption's (coupling.py).
-    The parts of all processes, put together along B in order, are the single-process batch."""
-    if batch_size % process_count or not 0 <= process_index < process_count:
-        raise ValueError(f"batch size {batch_size} over process {process_index} of {process_count}")
+    What a place holds does not depend on which others are read beside it."""
+    rows = np.arange(batch_size) if rows is None else rows
     stacks = _Stacks(Examples(prepared, text, text_length, noise, tokenizer), batch_size, scan_length, seed, start,
-                     augment, process_index, process_count)
+                     augment, rows)
     options = grain.ReadOptions(num_threads=1 if prefetch else 0, prefetch_buffer_size=prefetch)
     return iter(grain.MapDataset.source(stacks).to_iter_dataset(options))
 
@@ -128,11 +127,9 @@ class _Stacks:
     """Random access to stacks of batches by number: what Grain calls a source."""
 
     def __init__(self, examples: Examples, batch_size: int, scan_length: int, seed: int, start: int, augment: Augment,
-                 process_index: int, process_count: int):
+                 rows: np.ndarray):
         self._examples, self._seed, self._start, self._augment = examples, seed, start, augment
-        self._shape = (scan_length, batch_size)
-        share = batch_size // process_count
-        self._share = slice(process_index * share, (process_index + 1) * share)
+        self._shape, self._rows = (scan_length, batch_size), rows
 
     def __len__(self) -> int:
         return ENDLESS
@@ -141,7 +138,7 @@ class _Stacks:
         scan, batch = self._shape
         begin = self._start + number * scan * batch
         index = np.uint64(begin) + np.arange(scan * batch, dtype=np.uint64)
-        index = index.reshape(self._shape)[:, self._share].ravel()
+        index = index.reshape(self._shape)[:, self._rows].ravel()
         pictures = _pictures(len(self._examples), self._seed, index)
         captions = self._examples.captions(pictures, uniform(bits(self._seed, "caption", index)))
         pictures, noise = self._examples.couple(pictures, captions, self._seed, index)

@@ -62,12 +62,12 @@ class TrainingData:
         self._tokenizer = text if isinstance(text, Tokenizer) else Tokenizer.train(self.train.captions(), options.vocabulary)
         self.text = text or self._tokenizer
 
-    def batches(self, start: int, *, batch_size: int, scan_length: int, seed: int, process_index: int = 0,
-                process_count: int = 1) -> Iterator[pipeline.Batch]:
+    def batches(self, start: int, *, batch_size: int, scan_length: int, seed: int,
+                rows: np.ndarray | None = None) -> Iterator[pipeline.Batch]:
         """Stacks of batches from global example `start` on; see `pipeline.batches`."""
         return pipeline.batches(
             self.train, self.text, batch_size=batch_size, scan_length=scan_length, seed=seed, start=start,
-            text_length=self.options.text_length, process_index=process_index, process_count=process_count,
+            text_length=self.options.text_length, rows=rows,
             augment=Augment(self.options.flip, self.options.rotate, self.options.scale), noise=self.options.noise,
             tokenizer=self._tokenizer,
         )

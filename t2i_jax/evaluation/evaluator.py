@@ -15,7 +15,7 @@ from jax import Array
 from jax.sharding import Mesh
 
 from t2i_jax import config as configs
-from t2i_jax.distributed import sharding
+from t2i_jax.distributed import hosts, sharding
 from t2i_jax.distributed.mesh import make_mesh
 from t2i_jax.errors import UserError
 from t2i_jax.evaluation.network import FeatureNetwork, features, in_batches
@@ -86,7 +86,7 @@ def _reader(apply: Callable, params: dict, mesh: Mesh) -> Callable[[dict], Array
     placed = sharding.parameters(params, mesh)
     inputs = (placed, sharding.batch(mesh))
     compiled = jax.jit(read, in_shardings=inputs, out_shardings=sharding.replicated(mesh))
-    return functools.partial(compiled, jax.device_put(params, placed))
+    return functools.partial(compiled, hosts.place(params, placed))
 
 
 def fingerprint(params: dict, *texts: str) -> str:

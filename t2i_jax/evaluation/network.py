@@ -11,7 +11,7 @@ import numpy as np
 from jax import Array
 from jax.sharding import Mesh
 
-from t2i_jax.distributed import sharding
+from t2i_jax.distributed import hosts, sharding
 from t2i_jax.errors import UserError
 from t2i_jax.training.alternate import as_float
 
@@ -65,7 +65,7 @@ def in_batches(run: Callable[[Any], Array], parts: Iterable[Any], mesh: Mesh, ba
     pending = None
     for rows, count in _batches(parts, -(-batch // mesh.size) * mesh.size):
         # The next batch is on its way before the results of the one before are fetched.
-        before, pending = pending, (run(jax.device_put(rows, sharding.batch(mesh))), count)
+        before, pending = pending, (run(hosts.place(rows, sharding.batch(mesh))), count)
         if before is not None:
             yield np.asarray(before[0])[: before[1]]
     if pending is not None:
@@ -108,6 +108,6 @@ def _placed(network: FeatureNetwork, mesh: Mesh) -> tuple[Callable[[Any, Array],
             return network.apply(params, as_float(images)).astype(jnp.float32)
 
     shardings = sharding.parameters(network.params, mesh)
-    placed = jax.device_put(network.params, shardings)
+    placed = hosts.place(network.params, shardings)
     one = (shardings, sharding.batch(mesh))
     return jax.jit(apply, in_shardings=one, out_shardings=sharding.replicated(mesh)), placed

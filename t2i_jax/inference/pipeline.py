@@ -13,6 +13,7 @@ import numpy as np
 from jax import Array
 from PIL import Image
 
+from t2i_jax.distributed import hosts
 from t2i_jax.errors import UserError
 from t2i_jax.inference import exported
 from t2i_jax.inference.prompts import Prompt, between, guided, parse
@@ -95,7 +96,8 @@ class TextToImage:
             num_inference_steps: in how many steps the tokens are drawn, 0 for one after another
             return_steps: the partial picture after each step
 
-        Picture i depends on `key`, its prompt and how often a prompt of the same text stands before it, on nothing else.
+        Picture i depends on `key`, its prompt and how often a prompt of the same text stands before it, on nothing else. Of
+        several processes all call this alike; each draws its share, and gets all.
         Raises UserError for an empty prompt or list and for an option that the model does not have or cannot take.
         """
         if not prompts:
@@ -110,15 +112,18 @@ class TextToImage:
         parts = np.array([0 if prompt.plain else len(prompt.parts) for prompt in asked])
         if parts.any() and not self.system.blends:
             raise UserError(f"{self.name} cannot add prompts up; give one without weights, negative prompt and strength")
-        images, order = [], np.argsort(parts, kind="stable")
-        for count in np.unique(parts):  # sums of like length together: a picture must not depend on the others
+        order = np.argsort(parts, kind="stable")  # sums of like length together: a picture must not depend on the others
+        images = []
+        for count in np.unique(parts):
             members = np.flatnonzero(parts == count)
-            for start in range(0, len(members), BUCKET):
-                chosen = members[start : start + BUCKET]
-                padded = np.pad(chosen, (0, BUCKET - len(chosen)), "edge")
-                text = self._text([asked[number] for number in padded], count)
-                keys = jnp.stack([example_keys[number] for number in padded])
-                images.append(self._draw(self.params, self.aux, text, keys, **options)[: len(chosen)])
+
+            def draw(bucket: int) -> Array:
+                chosen = members[bucket * BUCKET : (bucket + 1) * BUCKET]
+                chosen = np.pad(chosen, (0, BUCKET - len(chosen)), "edge")
+                text = self._text([asked[number] for number in chosen], count)
+                return self._draw(self.params, self.aux, text, jnp.stack([example_keys[n] for n in chosen]), **options)
+
+            images.append(jnp.concatenate(hosts.in_shares(-(-len(members) // BUCKET), draw))[: len(members)])
         images = jnp.concatenate(images)
         return images if np.all(np.diff(order) > 0) else images[np.argsort(order)]
 

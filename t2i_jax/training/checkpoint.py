@@ -9,7 +9,8 @@
     best.json                   {"images", "figure", "value"} of the best checkpoint, where one is chosen; see `best`
 
 A flipped bit in an array file loads silently through Orbax, hence the sums; they are checked before every load.
-Nothing here executes what it reads.
+Nothing here executes what it reads. Of several processes each writes its part of the arrays into one shared directory;
+process 0 does all the rest, the marker when all have written.
 """
 
 import hashlib
@@ -23,6 +24,7 @@ from typing import Any, NamedTuple
 import jax
 from orbax.checkpoint import v1 as ocp
 
+from t2i_jax.distributed import together
 from t2i_jax.errors import UserError
 from t2i_jax.training.formats import upgraded
 
@@ -54,16 +56,17 @@ class Checkpoints:
         self._failure: BaseException | None = None
 
     def save(self, state: Any, images: int, run: Run) -> None:
-        """Copy `state` to the host, then write it in the background. Waits for the save before.
+        """Copy `state` to the host, then write it in the background; every process its part. Waits for the save before.
 
         Raises UserError where the directory cannot be written.
         """
         self.wait()
         path = self.directory / f"{images:012d}"
         try:
-            if path.exists():
-                shutil.rmtree(path)
-            path.mkdir(parents=True)
+            if together.here().first:
+                if path.exists():
+                    shutil.rmtree(path)
+                path.mkdir(parents=True)
             response = ocp.save_async(path / "state", state)
         except OSError as error:
             raise UserError(f"checkpoint: cannot write {path}: {error.strerror or error}") from error
@@ -72,19 +75,22 @@ class Checkpoints:
 
     def _finish(self, path: Path, run: Run, response: Any) -> None:
         try:
-            response.result()
-            (path / "tokenizer.json").write_text(run.tokenizer, encoding="utf-8")
-            (path / "run.json").write_text(
-                json.dumps({**run.about, "format": FORMAT, "config": json.loads(run.config)}, indent=2), encoding="utf-8"
-            )
-            manifest = json.dumps({name: describe(path / name) for name in files(path)}, indent=2)
-            (path / "manifest.json").write_text(manifest, encoding="utf-8")
-            (path / "COMMITTED.partial").write_text(digest(manifest.encode()), encoding="utf-8")
-            (path / "COMMITTED.partial").rename(path / "COMMITTED")
-            self.name_best(run.about.get("best"))
-            self._forget(run.about.get("best"))
+            response.result()  # in process 0 not before all have written
+            together.told(f"checkpoint {path.name}", lambda: self._commit(path, run))
         except BaseException as error:  # handed to the training thread, which names it
             self._failure = error
+
+    def _commit(self, path: Path, run: Run) -> None:
+        (path / "tokenizer.json").write_text(run.tokenizer, encoding="utf-8")
+        (path / "run.json").write_text(
+            json.dumps({**run.about, "format": FORMAT, "config": json.loads(run.config)}, indent=2), encoding="utf-8"
+        )
+        manifest = json.dumps({name: describe(path / name) for name in files(path)}, indent=2)
+        (path / "manifest.json").write_text(manifest, encoding="utf-8")
+        (path / "COMMITTED.partial").write_text(digest(manifest.encode()), encoding="utf-8")
+        (path / "COMMITTED.partial").rename(path / "COMMITTED")
+        self.name_best(run.about.get("best"))
+        self._forget(run.about.get("best"))
 
     def name_best(self, best: dict | None) -> None:
         """Write `best` to best.json, at once or not at all; None removes it. The truth is in the newest run.json."""
@@ -193,15 +199,26 @@ def read_run(path: Path) -> Run:
 def newest_good(workdir: Path) -> tuple[Path, Run] | None:
     """The newest checkpoint that verifies, saying on stderr which newer ones do not. None where none was ever saved.
 
-    `workdir` may be a single checkpoint too. Raises Damaged where checkpoints exist and all are damaged, UserError for
-    a newer format.
+    `workdir` may be a single checkpoint too; process 0 looks for all. Raises Damaged where checkpoints exist and all are
+    damaged, UserError for a newer format.
     """
+    found = together.told("newest checkpoint", lambda: _newest_good(workdir))
+    if found is None:
+        return None
+    path = Path(found)
+    if not (path / "COMMITTED").is_file():
+        raise UserError(f"workdir: this process does not see {path}, which process 0 sees; give all processes one shared "
+                        "file system")
+    return path, read_run(path)
+
+
+def _newest_good(workdir: Path) -> str | None:
     single = (workdir / "COMMITTED").is_file()
     damaged = None
     for path in [workdir] if single else reversed(committed(workdir / "checkpoints")):
         try:
             verify(path)
-            return path, read_run(path)
+            return str(path.absolute())
         except Damaged as error:
             damaged = error
             print(f"t2i: {error}; trying the one before it", file=sys.stderr)

@@ -11,13 +11,15 @@ from typing import NamedTuple
 import jax
 from jax.sharding import Mesh
 
-from t2i_jax.distributed import sharding
+from t2i_jax.distributed import hosts, sharding
+from t2i_jax.distributed.notice import Notice
+from t2i_jax.distributed.together import here
 from t2i_jax.errors import UserError
 from t2i_jax.systems import System
 from t2i_jax.training import alternate, best
 from t2i_jax.training.checkpoint import Checkpoints, Run, load_state, newest_good
 from t2i_jax.training.health import Monitor
-from t2i_jax.training.metrics import MetricsLog
+from t2i_jax.training.metrics import MetricsLog, Silence
 from t2i_jax.training.state import State, create
 
 
@@ -55,7 +57,8 @@ class Options:
 class Data(NamedTuple):
     """What training reads."""
 
-    batches: Callable[[int], Iterator[dict]]  # next example index -> this process's part of [K, B, ...] batches, for ever
+    batches: Callable[[int], Iterator[dict]]  # next example index -> [K, B, ...] batches for ever, of which this process
+    # has the places `hosts.rows`
     sample: Callable[[], dict]  # the fixed examples [N, ...] that stages fit their starts to
     batch_size: int  # of all processes together
     scan_length: int
@@ -106,14 +109,17 @@ def train(
     if best_so_far and not checkpoints.has(best_so_far["images"]):
         best_so_far = None
     health = Monitor(found.get("streaks"))
-    checkpoints.remove_unfinished()
     total = sum(stage.images for stage in system.stages)
-    log = MetricsLog(workdir, images, total)
-    checkpoints.name_best(best_so_far)
+    if here().first:
+        checkpoints.remove_unfinished()
+        log = MetricsLog(workdir, images, total)
+        checkpoints.name_best(best_so_far)
+    else:
+        log = Silence()
     stop = _StopRequest()
     started, first = time.monotonic(), images
     state_sharding = sharding.parameters(state, mesh)
-    batches = data.batches(images)
+    mine, batches = hosts.rows(mesh, data.batch_size), data.batches(images)
     chunk = data.batch_size * data.scan_length
 
     def save(stage_number: int) -> None:
@@ -127,6 +133,10 @@ def train(
         if pending is None:
             return
         seen, report = pending
+        report = jax.device_get(report)
+        if here().count > 1:
+            report, vote = report[:-1], report[-1]
+            stop.agreed = stop.agreed or bool(vote)
         means, bad = alternate.read(update, report)
         if bad is not None:
             step = (seen - chunk) // data.batch_size + bad[0]
@@ -164,7 +174,7 @@ def train(
                 continue
             if number > entered:
                 if stage.enter is not None:
-                    sample = jax.device_put(data.sample(), sharding.replicated(mesh))
+                    sample = hosts.place(data.sample(), sharding.replicated(mesh))
                     enter = lambda state, sample: stage.enter(state, alternate.as_float(sample))
                     state = jax.jit(enter, out_shardings=state_sharding)(state, sample)
                 if _crosses(options.evaluate_every, images - chunk, images):
@@ -174,7 +184,8 @@ def train(
             while images < end:
                 judging = images > saved and _crosses(options.evaluate_every, images - chunk, images)
                 saving = images > saved and _crosses(options.checkpoint_every, images - chunk, images)
-                if stop.requested or judging or saving:
+                stopping = stop.requested if here().count == 1 else stop.agreed
+                if stopping or judging or saving:
                     settle(pending, update, stage.name)
                     pending = None
                     if judging:  # before the save, which records it: a run that goes on from there need not judge again
@@ -182,17 +193,19 @@ def train(
                     if images > saved:
                         save(number)
                         saved = images
-                    if stop.requested:
+                    if stopping:
                         checkpoints.wait()
                         return Result(state, images, finished=False)
                 if _crosses(options.samples_every, images - chunk, images):
                     draw(state, images, log)
-                batch = _to_devices(next(batches), data.batch_size, mesh)
+                batch = hosts.join_batch(next(batches), mine, data.batch_size, mesh)
                 if update is None:
                     one = jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape[1:], x.dtype), batch)
                     update = alternate.compile_update(system, stage, state, one, data.scan_length, mesh)
                 with jax.transfer_guard("disallow"):
                     state, report = update.run(state, batch)
+                if here().count > 1:
+                    report = hosts.with_vote(report, stop.requested, mesh)
                 images += chunk
                 settle(pending, update, stage.name)
                 pending = images, report
@@ -218,17 +231,10 @@ def _start(system: System, workdir: Path, mesh: Mesh, key: jax.Array, warm_start
     found = newest_good(workdir)
     if found is None:
         state = jax.jit(lambda key: create(system, key), out_shardings=shardings)(key)
-        return jax.device_put(warm_start(state), shardings), {}
+        return hosts.place(warm_start(state), shardings), {}
     path, run = found
     placed = jax.tree.map(lambda x, s: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=s), abstract, shardings)
     return load_state(path, placed), run.about
-
-
-def _to_devices(batch: dict, batch_size: int, mesh: Mesh) -> dict:
-    """This process's part of [K, B, ...] arrays as one global array each."""
-    placed = sharding.stacked_batch(mesh)
-    whole = lambda x: (x.shape[0], batch_size, *x.shape[2:])
-    return jax.tree.map(lambda x: jax.make_array_from_process_local_data(placed, x, whole(x)), batch)
 
 
 def _crosses(every: int, before: int, after: int) -> bool:
@@ -243,11 +249,15 @@ def _summary(images: int, done: int, seconds: float) -> str:
 
 
 class _StopRequest:
-    """SIGTERM or SIGINT asks the loop to save and stop; a second SIGINT stops at once."""
+    """SIGTERM, SIGINT or a notice of the machine's end asks the loop to save and stop; a second SIGINT stops at once.
+
+    Of several processes any may be asked. Each chunk's report carries whether one was, so that all stop at one step."""
 
     def __init__(self):
         self.requested = False
+        self.agreed = False  # all processes know
         self._before = {number: signal.signal(number, self._ask) for number in (signal.SIGTERM, signal.SIGINT)}
+        self._notice = Notice(lambda: setattr(self, "requested", True))
 
     def _ask(self, number, frame) -> None:
         if self.requested and number == signal.SIGINT:
@@ -256,5 +266,6 @@ class _StopRequest:
 
     def restore(self) -> None:
         """Give the signals back."""
+        self._notice.close()
         for number, handler in self._before.items():
             signal.signal(number, handler)

@@ -74,6 +74,22 @@ class MetricsLog:
             self._board.close()
 
 
+class Silence:
+    """A MetricsLog of the processes that write nothing."""
+
+    def write(self, images: int, stage: str, values: dict[str, float]) -> None: ...
+
+    def note(self, images: int, stage: str, kind: str, about: dict, text: str) -> None: ...
+
+    def picture(self, images: int, name: str, pixels: np.ndarray) -> None: ...
+
+    def advance(self, images: int, stage: str, values: dict[str, float]) -> None: ...
+
+    def say(self, line: str) -> None: ...
+
+    def close(self) -> None: ...
+
+
 def keep_lines(file: Path, images: int) -> None:
     """Cut `file` after the last whole line that is not past `images`; in place by renaming, so a kill loses nothing.
 

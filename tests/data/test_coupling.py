@@ -97,7 +97,7 @@ def test_batches_hold_noise_beside_the_picture_it_stands_for(data, tokenizer):
                                                                 first["captions"].reshape(16, -1), strict=True))
     np.testing.assert_array_equal(first["noise"].reshape(16, 6), normal(3, np.arange(16), 6))
     again = next(batches(data, tokenizer, start=16, **options))
-    halves = [next(batches(data, tokenizer, start=16, process_index=i, process_count=2, **options)) for i in (0, 1)]
+    halves = [next(batches(data, tokenizer, start=16, rows=rows, **options)) for rows in np.arange(8).reshape(2, 4)]
     for name, leaf in second.items():
         np.testing.assert_array_equal(again[name], leaf, err_msg=name)
         np.testing.assert_array_equal(np.concatenate([half[name] for half in halves], axis=1), leaf, err_msg=name)

@@ -1,21 +1,18 @@
-"""Results do not depend on how many devices compute them, nor on how parameters are split among them."""
+"""Results do not depend on how many devices and processes compute them, nor on how parameters are split among them."""
 
-import os
-import subprocess
-import sys
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
+import processes
 import pytest
 
 WORKER = Path(__file__).with_name("device_worker.py")
-PATHS = [Path(__file__).parents[2], Path(__file__).parents[1]]  # of the package and of what tests share
-WORKERS = {  # name: (devices, fsdp, jobs); compiling is what takes long
-    "one": (1, 1, ["starts", "double autoencoder", "double gan", "double dcgan", "single gan"]),
-    "two": (2, 1, ["double gan", "single gan"]),
-    "eight": (8, 1, ["double autoencoder", "double gan", "double dcgan", "single gan"]),
-    "eight, parameters split in two": (8, 2, ["double gan"]),
+WORKERS = {  # name: (processes, devices of each, fsdp, jobs); compiling is what takes long
+    "one": (1, 1, 1, ["starts", "double autoencoder", "double gan", "double dcgan", "single gan"]),
+    "eight": (1, 8, 1, ["double autoencoder", "double gan", "double dcgan", "single gan"]),
+    "two processes": (2, 2, 1, ["double gan", "single gan"]),
+    "four processes, parameters split in two": (4, 2, 2, ["double gan"]),
 }
 
 
@@ -25,15 +22,12 @@ def folder(tmp_path_factory):
     folder = tmp_path_factory.mktemp("devices")
 
     def work(name):
-        devices, fsdp, jobs = WORKERS[name]
+        count, devices, fsdp, jobs = WORKERS[name]
         (folder / name).mkdir()
-        # XLA's optimizations take most of the time and are not what is tested.
-        environment = os.environ | {"JAX_NUM_CPU_DEVICES": str(devices), "JAX_PLATFORMS": "cpu",
-                                    "JAX_DISABLE_MOST_OPTIMIZATIONS": "1",
-                                    "PYTHONPATH": os.pathsep.join(map(str, PATHS))}
-        command = [sys.executable, WORKER, str(fsdp), folder, folder / name, *jobs]
-        ended = subprocess.run(command, env=environment, capture_output=True, text=True)
-        assert ended.returncode == 0, ended.stderr
+        among = {"T2I_COORDINATOR": f"127.0.0.1:{processes.free_port()}", "T2I_PROCESSES": str(count)} if count > 1 else {}
+        command = [WORKER, fsdp, folder, folder / name, *jobs]
+        ended = processes.end([processes.begin(command, devices, T2I_PROCESS=str(index), **among) for index in range(count)], 600)
+        assert [one.code for one in ended] == [0] * count, ended
 
     first, *others = WORKERS
     work(first)
@@ -51,7 +45,7 @@ def compare(folder, worker, job, tolerance, undetermined):
     """Against one device: ‖a - b‖ / ‖b‖ of each array and of what the steps reported; |a - b| of UNDETERMINED ones."""
     with np.load(folder / "one" / f"{job}.npz") as one, np.load(folder / worker / f"{job}.npz") as other:
         assert one.files == other.files and np.isfinite(one["reports"]).all()
-        assert (other["split"] > 0) == (WORKERS[worker][1] > 1)
+        assert (other["split"] > 0) == (WORKERS[worker][2] > 1)
         wrong = {}
         for path in set(one.files) - {"split"}:
             a, b = other[path], one[path]
@@ -65,7 +59,7 @@ def compare(folder, worker, job, tolerance, undetermined):
         assert not wrong
 
 
-JOBS = [(worker, job) for worker, (_, _, jobs) in WORKERS.items() if worker != "one" for job in jobs]
+JOBS = [(worker, job) for worker, (*_, jobs) in WORKERS.items() if worker != "one" for job in jobs]
 
 
 @pytest.mark.parametrize("worker, job", [case for case in JOBS if case[1].startswith("double")])

@@ -90,12 +90,13 @@ def examples(start, count):
     return {"image": image, "index": index.astype(np.uint32)}
 
 
-def data(batch_size=16, scan_length=4, pause=lambda index: None):
+def data(batch_size=16, scan_length=4, pause=lambda index: None, rows=slice(None)):
+    """Of every batch the places `rows`, all by default; `pause` is called with the first example of each stack."""
     def batches(start):
         while True:
             pause(start)
             chunk = examples(start, batch_size * scan_length)
-            yield {name: x.reshape(scan_length, batch_size, *x.shape[1:]) for name, x in chunk.items()}
+            yield {name: x.reshape(scan_length, batch_size, *x.shape[1:])[:, rows] for name, x in chunk.items()}
             start += batch_size * scan_length
 
     return Data(batches, lambda: examples(0, 32), batch_size, scan_length)
