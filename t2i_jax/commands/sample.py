@@ -54,6 +54,7 @@ def command(prompts, prompt_file, workdir, best, negative, strength, interpolate
     t2i sample --workdir runs/quickstart --interpolate "a red heart" "a blue circle" --steps 8 --out way.gif
     """
     from t2i_jax.inference.pipeline import load
+    from t2i_jax.inference.prompts import whole
     from t2i_jax.training.best import best_checkpoint
 
     options = {name: value for name, value in options.items() if value is not None}
@@ -64,8 +65,9 @@ def command(prompts, prompt_file, workdir, best, negative, strength, interpolate
             raise UserError(f"{refused[0]} does not go with --interpolate, which draws one way between two prompts")
         _check_out(out, "--out", ".png", ".gif")
         model = load(best_checkpoint(workdir) if best else workdir, weights)
-        return way(model, interpolate, steps, seed, weights, out, options)
-    prompts = [*prompts, *(_read_prompts(prompt_file) if prompt_file else [])]
+        return way(model, tuple(map(whole, interpolate)), steps, seed, weights, out, options)
+    prompts = [whole(prompt) for prompt in (*prompts, *(_read_prompts(prompt_file) if prompt_file else []))]
+    negative = negative and whole(negative)
     if not prompts:
         raise UserError("prompt: none given; use --prompt TEXT or --prompts FILE")
     if not all(prompt.strip() for prompt in prompts):
