@@ -2,7 +2,7 @@
 
     t2i train --config configs/lm_gan.py:small --workdir runs/lm_gan     # OpenMoji at 32x32, MiniLM's features, two CPU cores
     t2i train --config configs/lm_gan.py:own --workdir runs/lm_own       # the same GAN with an encoder trained from nothing
-    t2i train --config configs/lm_gan.py --workdir runs/lm_gan64         # 64x64, MiniLM's last layers tuned at the end, one GPU
+    t2i train --config configs/lm_gan.py --workdir runs/lm_gan64         # 64x64, last layers tuned at the end, one GPU
     t2i train --config configs/lm_gan.py:pod --workdir runs/lm_pod       # 256x256, T5 (a directory or hub id), a TPU pod
     t2i train --config configs/lm_gan.py:tiny --workdir runs/tiny        # as small as it works: the tests
 

@@ -41,8 +41,8 @@ from t2i_jax.errors import UserError
               "for --animate]")
 @click.option("--animate", type=click.Path(path_type=Path), help="GIF file of the partial pictures after each step, of "
               "models that draw in steps.")
-def command(prompts, prompt_file, workdir, best, negative, strength, interpolate, steps, num, seed, weights, grid, out, animate,
-            **options) -> None:
+def command(prompts, prompt_file, workdir, best, negative, strength, interpolate, steps, num, seed, weights, grid, out,
+            animate, **options) -> None:
     """Draw pictures from prompts.
 
     An option that the model does not have is refused: token models have no truncation, others no temperature.

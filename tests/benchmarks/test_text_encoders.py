@@ -56,5 +56,6 @@ def test_figures_are_best_for_the_real_pictures(tiny_evaluator):
     pool = caption_pool(data["train"])
     asked = text_encoders.Asked("train", group.prompts, group.captions, group.images, pool)
     evaluator = Evaluator.load(tiny_evaluator)
-    good, bad = (text_encoders.figures(evaluator, asked, images) for images in (group.images, np.roll(group.images, 1, axis=0)))
+    drawn = group.images, np.roll(group.images, 1, axis=0)
+    good, bad = (text_encoders.figures(evaluator, asked, images) for images in drawn)
     assert good[0] > bad[0] and good[1] < 1e-6 and bad[1] < 1e-6  # the same set of pictures, beside other captions

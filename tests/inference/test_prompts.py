@@ -102,7 +102,8 @@ def test_a_system_that_cannot_add_prompts_refuses(model):
 
 
 def test_strips_and_animations_by_the_command_line(lm_run, tmp_path, capsys):
-    ask = lambda out, *more: call("sample", "--workdir", lm_run, "--interpolate", "red heart", "blue flag", "--out", tmp_path / out, *more)
+    way = ("sample", "--workdir", lm_run, "--interpolate", "red heart", "blue flag")
+    ask = lambda out, *more: call(*way, "--out", tmp_path / out, *more)
     assert ask("way.png", "--steps", 5) == 0 and ask("way.gif", "--steps", 4) == 0
     assert "the largest step between neighbours is" in capsys.readouterr().out
     strip = Image.open(tmp_path / "way.png")
@@ -114,7 +115,8 @@ def test_strips_and_animations_by_the_command_line(lm_run, tmp_path, capsys):
     assert ask("way.jpg") == 2 and "is not a .png or .gif file" in capsys.readouterr().err
     sample = ("sample", "--workdir", lm_run, "--prompt", "(red:1.5) heart", "--negative", "flag", "--out", tmp_path / "a.png")
     assert call(*sample, "--strength", 3) == 0
-    assert Image.open(tmp_path / "a.png").text["negative"] == "flag" and Image.open(tmp_path / "a.png").text["strength"] == "3.0"
+    text = Image.open(tmp_path / "a.png").text
+    assert text["negative"] == "flag" and text["strength"] == "3.0"
     assert call(*sample, "--strength", -3) == 2 and "strength = -3.0 is impossible" in capsys.readouterr().err
 
 
