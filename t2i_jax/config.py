@@ -53,8 +53,8 @@ def read(path: str | pathlib.Path, arg: str = "") -> ConfigDict:
 def apply_override(config: ConfigDict, override: str) -> None:
     """Apply one `--config.a.b=value` in place; the value is read as the type that the config file gives the key.
 
-    A whole section is replaced by a Python dictionary: `--config.text='{"kind": "cached", "encoder": "DIR"}'`; what may stand in
-    it is known to the code that reads the section.
+    A whole section is replaced by a Python dictionary: `--config.text='{"kind": "cached", "encoder": "DIR"}'`; what may
+    stand in it is known to the code that reads the section.
     """
     key, equals, text = override.removeprefix("--").removeprefix("config.").partition("=")
     if not override.startswith("--config.") or not equals:

@@ -59,7 +59,7 @@ def build(config: Mapping, begin: float = 0) -> optax.GradientTransformationExtr
 
 def apart(most: optax.GradientTransformationExtraArgs, own: optax.GradientTransformationExtraArgs,
           is_own: Callable[[str], bool]) -> optax.GradientTransformationExtraArgs:
-    """Two optimizers of one turn, each with its own clipping and state: `own` for those of {path: array} that `is_own` names."""
+    """Two optimizers of one turn, each with its own clipping and state: `own` for the paths of {path: array} that `is_own`."""
     label = lambda params: {path: "own" if is_own(path) else "most" for path in params}
     return optax.partition({"own": own, "most": most}, label)
 

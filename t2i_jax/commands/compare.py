@@ -101,6 +101,7 @@ def compare(specs: dict[str, str], overrides: Sequence[str], options, out: Path,
     import jax
 
     from t2i_jax.data.training import open_data
+    from t2i_jax.pretrained import captions
 
     with evaluate.named_extra():
         from t2i_jax.evaluation import overview
@@ -113,6 +114,10 @@ def compare(specs: dict[str, str], overrides: Sequence[str], options, out: Path,
     directory = data.train.directory.absolute()
     overrides = [*overrides, f"--config.data.path={directory}"]
     configured = {name: configs.load(spec, overrides) for name, spec in specs.items()}
+    for config in configured.values():
+        text = captions.opened(config)
+        if isinstance(text, captions.CachedText):
+            text.beside(directory, config.data.text_length, encode=True)
     first = configs.to_json(next(iter(configured.values())))
     with contextlib.redirect_stdout(sys.stderr):
         trained, code = evaluate.evaluator_run(evaluator, out, first, directory)

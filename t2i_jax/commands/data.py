@@ -44,9 +44,10 @@ def prepare(source, out, path, resolution, channels, denoise, drop_near_duplicat
 @command.command()
 @click.argument("directory", type=click.Path(path_type=Path))
 @click.option("--encoder", required=True, help="A language model: a directory, a hub id, or package:NAME.")
-@click.option("--length", default=20, show_default=True, type=click.IntRange(min=3), help="Tokens of a caption, data.text_length "
-              "of the config; longer ones are cut.")
-@click.option("--dtype", default="float16", show_default=True, type=click.Choice(["float16", "float32"]), help="Of what is stored.")
+@click.option("--length", default=20, show_default=True, type=click.IntRange(min=3), help="Tokens of a caption, "
+              "data.text_length of the config; longer ones are cut.")
+@click.option("--dtype", default="float16", show_default=True, type=click.Choice(["float16", "float32"]),
+              help="Of what is stored.")
 def encode(directory, encoder, length, dtype):
     """Read every caption of prepared data with a language model, once, and store its features beside the pictures.
 

@@ -43,8 +43,8 @@ from t2i_jax.errors import UserError
 @click.option("--animate", type=click.Path(path_type=Path), help="GIF file of the partial pictures after each step, of "
               "models that draw in steps.")
 @clustered
-def command(prompts, prompt_file, workdir, best, negative, strength, interpolate, steps, num, seed, weights, grid, out, animate,
-            **options) -> None:
+def command(prompts, prompt_file, workdir, best, negative, strength, interpolate, steps, num, seed, weights, grid, out,
+            animate, **options) -> None:
     """Draw pictures from prompts.
 
     An option that the model does not have is refused: token models have no truncation, others no temperature.
@@ -57,6 +57,7 @@ def command(prompts, prompt_file, workdir, best, negative, strength, interpolate
     """
     from t2i_jax.distributed.together import here
     from t2i_jax.inference.pipeline import load
+    from t2i_jax.inference.prompts import whole
     from t2i_jax.training.best import best_checkpoint
 
     options = {name: value for name, value in options.items() if value is not None}
@@ -67,8 +68,9 @@ def command(prompts, prompt_file, workdir, best, negative, strength, interpolate
             raise UserError(f"{refused[0]} does not go with --interpolate, which draws one way between two prompts")
         _check_out(out, "--out", ".png", ".gif")
         model = load(best_checkpoint(workdir) if best else workdir, weights)
-        return way(model, interpolate, steps, seed, weights, out, options)
-    prompts = [*prompts, *(_read_prompts(prompt_file) if prompt_file else [])]
+        return way(model, tuple(map(whole, interpolate)), steps, seed, weights, out, options)
+    prompts = [whole(prompt) for prompt in (*prompts, *(_read_prompts(prompt_file) if prompt_file else []))]
+    negative = negative and whole(negative)
     if not prompts:
         raise UserError("prompt: none given; use --prompt TEXT or --prompts FILE")
     if not all(prompt.strip() for prompt in prompts):

@@ -64,20 +64,20 @@ def run(config: ConfigDict, workdir: Path, init_from: Path | None) -> int:
     versions = {name: importlib.metadata.version(name) for name in ("t2i_jax", "jax", "flax", "orbax-checkpoint")}
     together.agree("config", configs.flatten(configs.from_json(configs.to_json(config))))
     together.agree("versions", versions)
-    check(config)
-    check_writable(workdir, "workdir")
     previous = newest_good(workdir)
     config = with_rollbacks(previous[1], config) if previous else config
     amendments = reconcile(previous[1], config) if previous else []
+    text = captions.of_run(config, previous[1].tokenizer, workdir) if previous else None
+    check(config, text)
+    check_writable(workdir, "workdir")
     mesh = make_mesh(config.fsdp)
     weights = warm_start(init_from) if init_from and not previous else lambda state: state
     data_options = configs.section(config, "data", DataOptions)
 
     def open_data() -> TrainingData:
         directory = prepared_in(data_options, workdir)
-        text = captions.of_run(config, previous[1].tokenizer, workdir) if previous else captions.opened(config)
-        text = captions.for_training(text, workdir, directory, data_options.text_length)
-        return TrainingData(data_options, directory, text)
+        reader = captions.for_training(text or captions.opened(config), workdir, directory, data_options.text_length)
+        return TrainingData(data_options, directory, reader)
 
     data = together.first("data", open_data)
     next_example = previous[1].about["next_example"] if previous else 0
@@ -132,8 +132,11 @@ def run(config: ConfigDict, workdir: Path, init_from: Path | None) -> int:
     return 0
 
 
-def check(config: ConfigDict) -> None:
-    """Refuse what cannot work before anything is written or compiled; raises UserError naming the key."""
+def check(config: ConfigDict, text=None) -> None:
+    """Refuse what cannot work before anything is written or compiled; raises UserError naming the key.
+
+    text: what reads captions in a run that goes on; else the language model that the config names, if one, is opened.
+    """
     import jax
 
     from t2i_jax import systems
@@ -154,7 +157,7 @@ def check(config: ConfigDict) -> None:
                     "run.evaluator", options.evaluator, "with run.evaluate_every, the work directory of a trained evaluator "
                     "(t2i train --config configs/evaluator.py)")
     configs.section(config, "data", DataOptions)
-    system = systems.build(config, captions.opened(config))
+    system = systems.build(config, text or captions.opened(config))
     jax.eval_shape(lambda key: create(system, key), jax.random.key(0))
     for stage in system.stages:
         alternate.check(system, stage, config.batch_size, config.scan_length)

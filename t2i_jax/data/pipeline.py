@@ -44,8 +44,9 @@ class Text(Protocol):
 class Examples:
     """Prepared pictures and captions as text entries, ready to be gathered by number."""
 
-    def __init__(self, prepared: Prepared, text: Text, text_length: int, noise: int = 0, tokenizer: Tokenizer | None = None):
-        """tokenizer: by whose tokens noise chooses among pictures, where `text` is none itself; only read if `noise` is not 0."""
+    def __init__(self, prepared: Prepared, text: Text, text_length: int, noise: int = 0,
+                 tokenizer: Tokenizer | None = None):
+        """tokenizer: by whose tokens noise chooses among pictures, where `text` is none itself; read if `noise` is not 0."""
         self._prepared = prepared
         self._texts = list(dict.fromkeys(prepared.captions()))
         self._text = text.rows(self._texts, text_length)

@@ -4,6 +4,7 @@
     DIR/<split>.array_record   one record per picture: its pixels, row by row
     DIR/<split>.jsonl          one line per picture: {"captions", "name", "tags"}, and "languages", one entry for
                                each caption, where the source knows them
+    DIR/features/              what language models made of the captions, see features.py; no part of the fingerprint
 """
 
 import hashlib

@@ -37,6 +37,11 @@ class Prompt(NamedTuple):
         return tuple((sentence, factor * coefficient) for sentence, coefficient in self.parts)
 
 
+def whole(text: str) -> str:
+    """The text with "?" for each half of a character, which is all that some programs leave of an emoji."""
+    return text.encode(errors="replace").decode()
+
+
 def literal(text: str) -> Prompt:
     """The text as it stands, parentheses included."""
     return Prompt(text, ((text, 1.0),))
@@ -47,12 +52,12 @@ def parse(text: str) -> Prompt:
 
     Raises UserError for a prompt without a visible character and for a weight above MOST.
     """
-    text = text.encode(errors="replace").decode()  # half of a character is all that some programs leave of an emoji
+    text = whole(text)
     weighted = list(WEIGHTED.finditer(text))
     plain = lambda without=None: _tidy("".join(
         piece for piece in _pieces(text, weighted, without)), bool(weighted)).replace("\\(", "(")
-    whole = plain()
-    if not whole.strip():
+    full = plain()
+    if not full.strip():
         raise UserError("prompt: it is empty; describe a picture, for example 'a red heart'")
     own, others = 1.0, []
     for number, match in enumerate(weighted):
@@ -61,7 +66,7 @@ def parse(text: str) -> Prompt:
             raise UserError(f"prompt: weight {weight:g} of {match[1]!r} is impossible; accepted: 0 to {MOST:g}")
         own += weight - 1
         others.append((plain(number), 1 - weight))
-    return Prompt(whole, _summed([(whole, own), *others]))
+    return Prompt(full, _summed([(full, own), *others]))
 
 
 def guided(prompt: Prompt, negative: str | None, strength: float | None) -> Prompt:

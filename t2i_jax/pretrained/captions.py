@@ -1,4 +1,4 @@
-"""Captions by way of a language model: the text entries of a batch, as `data.pipeline.Text` wants them; what a run keeps of it.
+"""Captions by way of a language model: the text entries of a batch (`data.pipeline.Text`), and what a run keeps of it.
 
     text.kind = "cached"   frozen: features of every caption of the data lie beside the pictures (data/features.py), only
                            other prompts are read by the model
@@ -103,8 +103,9 @@ class CachedText(LanguageText):
         """{"words": [N, L, W], "words_mask": bool [N, L], "sentence": [N, S]}; longer captions are cut with a warning.
 
         Stored or read now, a caption has the same features up to rounding, in the type of the stored ones."""
-        if self._stored is not None and self._stored.kind == self._kind(length) and all(map(self._stored.__contains__, captions)):
-            return self._stored.rows(captions)(np.arange(len(captions)))
+        stored = self._stored
+        if stored is not None and stored.kind == self._kind(length) and all(caption in stored for caption in captions):
+            return stored.rows(captions)(np.arange(len(captions)))
         made = self.model.encode(captions, length, FEW)
         return {name: array if array.dtype == bool else array.astype(self._dtype) for name, array in made.items()}
 
@@ -142,7 +143,8 @@ def of_run(config: ConfigDict, text: str, workdir: Path) -> LanguageText | Token
     return _of_model(config, model)
 
 
-def for_training(text: LanguageText | Tokenizer | None, workdir: Path, data: Path, length: int) -> LanguageText | Tokenizer | None:
+def for_training(text: LanguageText | Tokenizer | None, workdir: Path, data: Path,
+                 length: int) -> LanguageText | Tokenizer | None:
     """What reads captions of the prepared `data` while a run trains in `workdir`, which keeps its language model.
 
     Frozen features are made now where the run prepared the data itself, else they must lie there. Raises UserError.

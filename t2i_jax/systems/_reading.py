@@ -85,8 +85,8 @@ def build(config: ConfigDict, text: LanguageText | None, **dtype) -> Reader:
         case captions.CACHED:
             return _cached(captions.options(config), text.model, min(length, text.model.longest), **dtype)
         case captions.TUNED:
-            configs.require("text" in config.optimizers, "optimizers", sorted(config.optimizers), "with text.kind = 'tuned' also "
-                            "'text', which trains the language model's last layers")
+            configs.require("text" in config.optimizers, "optimizers", sorted(config.optimizers), "with text.kind = 'tuned' "
+                            "also 'text', which trains the language model's last layers")
             return _tuned(captions.options(config), text.model, min(length, text.model.longest), **dtype)
 
 

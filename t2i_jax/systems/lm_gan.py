@@ -1,6 +1,6 @@
 """`lm_gan`: a pre-trained language model reads the caption, a GAN that looks its words up draws.
 
-    stage 1, autoencoder   leaves latents z of pictures x, and a picture of any z: see `_latents.py`; n chose x among its caption's
+    stage 1, autoencoder   leaves latents z of pictures x, and a picture of any z (`_latents.py`); n chose x among its caption's
     stage 2, imitation     generator, text minimise  L_rec = |s (z - G(n, t))|² / E|s z|²
     stage 3, gan           discriminator minimises   ½ [L_D(z, z_g) + L_D(z, z beside a wrong caption)] + w_nce InfoNCE(z, t)
                                                      + γ/2 (R1 + R2)                                    z_g = G(n, t)
@@ -9,9 +9,9 @@
     picture = the one of latent G(n, t), in one forward pass; s: the latents' scale
 
 t: the words of a caption, which every block of G attends to, and its sentence; by `text.kind` features of a frozen language
-model through a trained layer, the same with last layers that train too, or those of a small encoder of its own. The game stands
-in `_game.py`, played with latents in the place of pictures. Stage 4: StyleGAN-T's last phase (Sauer et al. 2023). A stage of 0
-images is absent.
+model through a trained layer, the same with last layers that train too, or those of a small encoder of its own. The game
+stands in `_game.py`, played with latents in the place of pictures. Stage 4: StyleGAN-T's last phase (Sauer et al. 2023). A
+stage of 0 images is absent.
 """
 
 import dataclasses

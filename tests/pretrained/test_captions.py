@@ -2,6 +2,7 @@
 
 import json
 import shutil
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -13,7 +14,7 @@ from t2i_jax.data.tokenizer import Tokenizer
 from t2i_jax.errors import UserError
 from t2i_jax.pretrained import captions
 from t2i_jax.pretrained.captions import CachedText, TunedText
-from t2i_jax.pretrained.language import load_language_model
+from t2i_jax.pretrained.language import LanguageModel, load_language_model
 from t2i_jax.training.checkpoint import newest_good
 
 PROMPTS = ["a red heart", "cat", "a woman with a white cat on the house"]
@@ -92,4 +93,24 @@ def test_encode_by_the_command_line_and_a_run_on_data_in_place(lm_run, tiny_bert
     assert f"features/{load_language_model(other).sha256[:16]}-20-float16" in capsys.readouterr().out
     assert call(*train) == 2 and f"only of {str(other)!r}" in capsys.readouterr().err
     assert call("data", "encode", tmp_path / "no", "--encoder", other) == 2
-    assert call("data", "encode", data, "--encoder", tmp_path / "no") == 2 and "\n" not in capsys.readouterr().err.strip().split("\n", 1)[-1]
+    capsys.readouterr()
+    assert call("data", "encode", data, "--encoder", tmp_path / "no") == 2
+    assert (error := capsys.readouterr().err).startswith("t2i: ") and error.count("\n") == 1
+
+
+def test_a_run_goes_on_without_the_source_of_its_model_and_without_running_it(lm_run, tiny_bert, tmp_path, monkeypatch):
+    shutil.copytree(lm_run, tmp_path / "run")
+    shutil.rmtree(max((tmp_path / "run/checkpoints").iterdir()))
+
+    def load(source):
+        assert tmp_path in Path(source).parents, "only what the run keeps is to be read"
+        return load_language_model(source)
+
+    def encode(*_):
+        raise AssertionError("captions of the data are read from stored features")
+
+    monkeypatch.setattr(captions, "load_language_model", load)
+    monkeypatch.setattr(LanguageModel, "encode", encode)
+    assert call("train", "--config", f"{CONFIGS / 'lm_gan.py'}:tiny", "--workdir", tmp_path / "run",
+                f"--config.text.encoder={tiny_bert}") == 0
+    assert newest_good(tmp_path / "run")[1].about["finished"]

@@ -12,11 +12,13 @@ from running import CONFIGS, call, evaluate
 
 from t2i_jax import config as configs
 from t2i_jax import systems
+from t2i_jax.commands import train
 from t2i_jax.errors import UserError
 from t2i_jax.models.discriminators import LatentDiscriminator
 from t2i_jax.models.generators import AttendingGenerator
 from t2i_jax.models.text.adapter import LanguageAdapter
 from t2i_jax.paths import flat
+from t2i_jax.pretrained import captions
 from t2i_jax.pretrained.captions import CachedText, TunedText
 from t2i_jax.pretrained.language import load_language_model
 from t2i_jax.training.state import create
@@ -56,7 +58,9 @@ def out(table):
 
 def test_discriminator_loss_is_the_game_played_with_latents(table, out):
     _, terms = table.play("gan", "discriminator")
-    losses = configs.from_json(json.dumps({**json.loads(configs.to_json(table.config))["losses"], "gamma_fake": 0.6, "l1": 0.0, "l2": 0.0}))
+    losses = table.config.losses.copy_and_resolve_references().unlock()
+    losses.update(l1=0.0)  # of parameters; the section's own is of reconstructions
+    losses.gamma_fake, losses.l2 = 0.6, 0.0
     expected = reference.discriminator_terms(losses, out, table.batch, table.state.params["discriminator"])
     reference.assert_terms(terms, expected)
 
@@ -113,7 +117,17 @@ def test_the_last_stage_tunes_the_language_model_and_nothing_else_of_the_generat
         built(tiny_bert, "stages.text=128")
 
 
-def test_it_trains_through_all_stages_without_running_the_language_model(lm_run):
+@pytest.mark.parametrize("argument", ["", ":small", ":pod", ":own", ":tiny"])
+def test_its_configs_fit_together(argument, tiny_bert):
+    config = configs.load(f"{CONFIGS / 'lm_gan.py'}{argument}").copy_and_resolve_references().unlock()
+    if argument != ":own":
+        config.text.encoder = str(tiny_bert)  # in place of those that are larger or elsewhere
+    train.check(config)
+    stages = [stage.name for stage in systems.build(config, captions.opened(config)).stages]
+    assert stages == ["autoencoder", "imitation", "gan", *(["text"] if argument == "" else [])]
+
+
+def test_it_trains_through_all_stages(lm_run):
     lines = [json.loads(line) for line in (lm_run / "metrics.jsonl").read_text().splitlines()]
     assert list(dict.fromkeys(line["stage"] for line in lines)) == ["autoencoder", "imitation", "gan"]
     assert lines[-1]["images"] == 384 and (lm_run / "samples").is_dir()

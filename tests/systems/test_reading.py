@@ -99,6 +99,10 @@ def test_every_system_can_be_read_to_by_a_language_model(name, kind, language_mo
     pictures = jax.eval_shape(system.generate, state.params, state.aux, system.encode(["a red heart", "cat"]),
                               jax.random.split(jax.random.key(0), 2))
     assert pictures.shape == (2, *system.image_shape)
+    pairs = {name: entry.reshape(2, 2, *entry.shape[1:]) for name, entry in system.encode(["cat", "flag"] * 2).items()}
+    mixed = jax.eval_shape(system.generate, state.params, state.aux, pairs | {"blend": np.ones((2, 2), np.float32)},
+                           jax.random.split(jax.random.key(0), 2))
+    assert system.blends and mixed.shape == pictures.shape
 
 
 def test_only_the_last_layers_move_each_by_its_own_optimizer(language_model):
