@@ -26,7 +26,7 @@ from t2i_jax.models.generators import LatentGenerator
 from t2i_jax.objectives import adversarial, alignment, diagnostics, penalty
 from t2i_jax.objectives.precision import at_least_float32
 from t2i_jax.paths import below
-from t2i_jax.systems import Phase, Stage, System, Turn, _latents, optimizers_of, precision, text_encoder
+from t2i_jax.systems import Phase, Stage, System, Turn, _latents, _reading, optimizers_of, precision
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -66,26 +66,24 @@ def build(config: ConfigDict, tokenizer) -> System:
     for name in ("gamma", "gamma_final"):
         configs.require(getattr(losses, name) > 0, f"losses.{name}", getattr(losses, name), "more than 0")
     lengths = configs.section(config, "stages", Lengths)
-    text = text_encoder(config, **dtype)
+    text = _reading.build(config, **dtype)
     latents = _latents.build(config, shape, losses, **dtype)
     generator = configs.section(config, "generator", LatentGenerator, latent=latents.size, **dtype)
     discriminator = configs.section(config, "discriminator", LatentDiscriminator, **dtype)
     game = adversarial.by_name(losses.adversarial)
 
     def init(key: Array) -> tuple[dict, dict]:
-        tokens, latent = jnp.zeros((1, data.text_length), jnp.int32), jnp.zeros((1, latents.size))
-        sentence, noise = jnp.zeros((1, text.width)), jnp.zeros((1, data.noise))
+        latent, noise, sentence = jnp.zeros((1, latents.size)), jnp.zeros((1, data.noise)), text.nothing().sentence
         inputs = {
-            "text": (text, (tokens, tokens == 0)),
             "generator": (generator, (noise, sentence)),
             "discriminator": (discriminator, (latent, sentence)),
         }
         params = {name: net.init(keys.named(key, name), *x)["params"] for name, (net, x) in inputs.items()}
         players, aux = latents.init(key)
-        return params | players, aux
+        return params | players | {"text": text.init(key)}, aux
 
     def read(params: dict, batch: dict) -> Array:
-        return text.apply({"params": params["text"]}, batch["tokens"], batch["mask"])[1]
+        return text.read(params, batch).sentence
 
     def imagine(params: dict, noise: Array, caption: Array) -> Array:
         return at_least_float32(generator.apply({"params": params["generator"]}, noise, caption))
