@@ -179,8 +179,7 @@ def train(
             while images < end:
                 judging = images > saved and _crosses(options.evaluate_every, images - chunk, images)
                 saving = images > saved and _crosses(options.checkpoint_every, images - chunk, images)
-                stopping = stop.due
-                if stopping or judging or saving:
+                if stop.due or judging or saving:
                     settle(pending, update, stage.name)
                     pending = None
                     if judging:  # before the save, which records it: a run that goes on from there need not judge again
@@ -188,7 +187,7 @@ def train(
                     if images > saved:
                         save(number)
                         saved = images
-                    if stopping:
+                    if stop.due:
                         checkpoints.wait()
                         return Result(state, images, finished=False)
                 if _crosses(options.samples_every, images - chunk, images):
