@@ -71,15 +71,16 @@ def test_one_process_is_killed_and_the_launcher_brings_the_run_to_the_same_end(w
         np.testing.assert_array_equal(mine[path], theirs[path], err_msg=path)
 
 
-def test_two_processes_draw_what_one_draws(tiny_run, tmp_path):
+@pytest.mark.parametrize("count", [2, 4])
+def test_several_processes_draw_what_one_draws(count, tiny_run, tmp_path):
     draw = ("--workdir", tiny_run, "--prompt", "a red heart", "--num", 10, "--no-grid", "--out")
     assert call("sample", *draw, tmp_path / "one.png") == 0
     port = processes.free_port()
-    commands = [processes.t2i(index, 2, port, "sample", *draw, tmp_path / "two.png") for index in (0, 1)]
+    commands = [processes.t2i(index, count, port, "sample", *draw, tmp_path / "more.png") for index in range(count)]
     ended = processes.end([processes.begin(command, JAX_DISABLE_MOST_OPTIMIZATIONS="0") for command in commands])
-    assert [one.code for one in ended] == [0, 0], ended
+    assert [one.code for one in ended] == [0] * count, ended
     for number in range(10):
-        one, two = (np.asarray(Image.open(tmp_path / f"{name}-{number}.png"), int) for name in ("one", "two"))
+        one, two = (np.asarray(Image.open(tmp_path / f"{name}-{number}.png"), int) for name in ("one", "more"))
         assert np.abs(one - two).max() <= 1, number
 
 

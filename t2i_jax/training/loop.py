@@ -2,7 +2,6 @@
 
 import dataclasses
 import resource
-import signal
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -12,7 +11,6 @@ import jax
 from jax.sharding import Mesh
 
 from t2i_jax.distributed import hosts, sharding
-from t2i_jax.distributed.notice import Notice
 from t2i_jax.distributed.together import here
 from t2i_jax.errors import UserError
 from t2i_jax.systems import System
@@ -21,6 +19,7 @@ from t2i_jax.training.checkpoint import Checkpoints, Run, load_state, newest_goo
 from t2i_jax.training.health import Monitor
 from t2i_jax.training.metrics import MetricsLog, Silence
 from t2i_jax.training.state import State, create
+from t2i_jax.training.stop import StopRequest
 
 
 @dataclasses.dataclass(frozen=True)
@@ -116,7 +115,7 @@ def train(
         checkpoints.name_best(best_so_far)
     else:
         log = Silence()
-    stop = _StopRequest()
+    stop = StopRequest()
     started, first = time.monotonic(), images
     state_sharding = sharding.parameters(state, mesh)
     mine, batches = hosts.rows(mesh, data.batch_size), data.batches(images)
@@ -133,11 +132,7 @@ def train(
         if pending is None:
             return
         seen, report = pending
-        report = jax.device_get(report)
-        if here().count > 1:
-            report, vote = report[:-1], report[-1]
-            stop.agreed = stop.agreed or bool(vote)
-        means, bad = alternate.read(update, report)
+        means, bad = alternate.read(update, stop.receive(jax.device_get(report)))
         if bad is not None:
             step = (seen - chunk) // data.batch_size + bad[0]
             raise NotFinite(
@@ -184,8 +179,7 @@ def train(
             while images < end:
                 judging = images > saved and _crosses(options.evaluate_every, images - chunk, images)
                 saving = images > saved and _crosses(options.checkpoint_every, images - chunk, images)
-                stopping = stop.requested if here().count == 1 else stop.agreed
-                if stopping or judging or saving:
+                if stop.due or judging or saving:
                     settle(pending, update, stage.name)
                     pending = None
                     if judging:  # before the save, which records it: a run that goes on from there need not judge again
@@ -193,7 +187,7 @@ def train(
                     if images > saved:
                         save(number)
                         saved = images
-                    if stopping:
+                    if stop.due:
                         checkpoints.wait()
                         return Result(state, images, finished=False)
                 if _crosses(options.samples_every, images - chunk, images):
@@ -204,11 +198,9 @@ def train(
                     update = alternate.compile_update(system, stage, state, one, data.scan_length, mesh)
                 with jax.transfer_guard("disallow"):
                     state, report = update.run(state, batch)
-                if here().count > 1:
-                    report = hosts.with_vote(report, stop.requested, mesh)
                 images += chunk
                 settle(pending, update, stage.name)
-                pending = images, report
+                pending = images, stop.send(report, mesh)
             settle(pending, update, stage.name)
         if images > first:
             if options.evaluate_every:
@@ -246,26 +238,3 @@ def _summary(images: int, done: int, seconds: float) -> str:
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
     speed = f", {done / seconds:,.0f} images/s" if done else ""
     return f"done: {images:,} images; this call {done:,} in {seconds / 60:.1f} min{speed}; peak memory {peak:.1f} GiB"
-
-
-class _StopRequest:
-    """SIGTERM, SIGINT or a notice of the machine's end asks the loop to save and stop; a second SIGINT stops at once.
-
-    Of several processes any may be asked. Each chunk's report carries whether one was, so that all stop at one step."""
-
-    def __init__(self):
-        self.requested = False
-        self.agreed = False  # all processes know
-        self._before = {number: signal.signal(number, self._ask) for number in (signal.SIGTERM, signal.SIGINT)}
-        self._notice = Notice(lambda: setattr(self, "requested", True))
-
-    def _ask(self, number, frame) -> None:
-        if self.requested and number == signal.SIGINT:
-            raise KeyboardInterrupt
-        self.requested = True
-
-    def restore(self) -> None:
-        """Give the signals back."""
-        self._notice.close()
-        for number, handler in self._before.items():
-            signal.signal(number, handler)

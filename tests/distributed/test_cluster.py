@@ -71,7 +71,7 @@ def test_slurm_is_found_by_what_srun_sets(monkeypatch):
     found = cluster.detected(wait=5)
     assert (found.index, found.count, found.devices) == (5, 8, (1,)) and found.coordinator.startswith("node003:")
     monkeypatch.setenv("SLURM_NTASKS", "1")
-    assert cluster.detected().count == 1
+    assert not cluster.in_slurm({"SLURM_STEP_NODELIST": "node003", "SLURM_NTASKS": "1"}) and cluster.detected().count == 1
 
 
 def test_kubernetes_asks_for_an_indexed_job():

@@ -50,14 +50,14 @@ def test_sigterm_on_one_saves_the_same_step_on_both(whole, tmp_path):
     same_bits(tmp_path, whole)
 
 
-@pytest.mark.parametrize("count, devices", [(1, 1), (1, 8), (4, 2)])
-def test_a_run_of_two_goes_on_elsewhere_with_the_same_examples(count, devices, whole, tmp_path):
+@pytest.mark.parametrize("count, devices, mesh", [(1, 1, ""), (1, 8, ""), (4, 2, "interleaved")])
+def test_a_run_of_two_goes_on_elsewhere_with_the_same_examples(count, devices, mesh, whole, tmp_path):
     workdir = tmp_path / "run"
     shutil.copytree(whole, workdir)
     for path in checkpoint.committed(workdir / "checkpoints"):
         if int(path.name) > 512:
             checkpoint.remove(path)
-    assert [one.code for one in processes.toy(workdir, count, devices)] == [0] * count
+    assert [one.code for one in processes.toy(workdir, count, devices, mesh)] == [0] * count
     drawn, expected = by_place(workdir, count), by_place(whole, 2)
     assert drawn == {start: places for start, places in expected.items() if start >= 512}
     (mine, about), (theirs, _) = arrays(workdir), arrays(whole)

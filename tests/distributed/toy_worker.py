@@ -1,7 +1,8 @@
 """`toy_worker.py INDEX COUNT PORT WORKDIR ACTION`: one of COUNT processes that train the toy system to its end.
 
 ACTION is what happens where, "NAME PROCESS EXAMPLE": "kill 1 384" kills process 1 (SIGKILL) when the batch that begins
-with example 384 is due, once the checkpoint at 384 is finished. Others are the functions below. Every process writes the examples it drew to
+with example 384 is due, once the checkpoint at 384 is finished. "interleaved": the devices of a process are no
+neighbours in the mesh. Others are the functions below. Every process writes the examples it drew to
 WORKDIR/drawn-COUNT-INDEX.json, {first example of the stack: {place: example}}, the places of its first batch alone.
 """
 
@@ -17,6 +18,7 @@ from pathlib import Path
 import jax
 import numpy as np
 import toy
+from jax.sharding import Mesh
 
 from t2i_jax.distributed import hosts, together
 from t2i_jax.distributed.cluster import Cluster
@@ -26,7 +28,7 @@ from t2i_jax.errors import UserError
 from t2i_jax.training import checkpoint, loop, state
 
 index, count, port, workdir = int(sys.argv[1]), int(sys.argv[2]), sys.argv[3], Path(sys.argv[4])
-name, process, example = (sys.argv[5].split() + ["", "-1", "-1"])[:3] if sys.argv[5] else ("", "-1", "-1")
+name, process, example = words if len(words := sys.argv[5].split()) == 3 else ("", -1, -1)
 BATCH = 16
 
 
@@ -67,6 +69,9 @@ def truncate():
 
 def main():
     mesh, drawn = make_mesh(), {}
+    if sys.argv[5] == "interleaved":  # as the wiring of a TPU slice may want it
+        mesh = Mesh(np.stack([mesh.devices[::2], mesh.devices[1::2]]).reshape(mesh.devices.shape), mesh.axis_names,
+                    axis_types=mesh.axis_types)
     mine = hosts.rows(mesh, BATCH)
 
     def pause(start):
