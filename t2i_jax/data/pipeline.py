@@ -30,7 +30,8 @@ Batch = dict[str, np.ndarray]
 class Examples:
     """Prepared pictures and tokenized captions, ready to be gathered by number."""
 
-    def __init__(self, prepared: Prepared, tokenizer: Tokenizer, text_length: int, noise: int = 0):
+    def __init__(self, prepared: Prepared, tokenizer: Tokenizer, text_length: int, noise: int = 0,
+                 coupled: bool = True):
         self._prepared = prepared
         self._texts = list(dict.fromkeys(prepared.captions()))
         self._tokens, self._mask = tokenizer.encode(self._texts, text_length)
@@ -44,7 +45,8 @@ class Examples:
         real = np.arange(self._captions.shape[1]) < self._counts[:, None]
         self._all_ids = np.where(real, self._ids[self._captions], np.uint32(0))
         self._flippable = np.array([augmentation.may_flip(row["captions"]) for row in prepared.words])
-        self._coupling = Coupling(prepared, tokenizer, rows, noise) if noise else None
+        self._noise = noise
+        self._coupling = Coupling(prepared, tokenizer, rows, noise) if noise and coupled else None
         size = len(prepared) * prepared.resolution**2 * prepared.channels
         self._pixels = prepared.images(range(len(prepared))) if size <= CACHE_BYTES else None
 
@@ -64,10 +66,12 @@ class Examples:
 
     def couple(self, pictures: np.ndarray, captions: np.ndarray, seed: int, index: np.ndarray) -> tuple[np.ndarray, Batch]:
         """Noise of the global example indices [N], and which of its caption's pictures each stands for."""
-        if self._coupling is None:
+        if not self._noise:
             return pictures, {}
-        noise = normal(seed, index, self._coupling.dimensions)
-        return self._coupling.choose(pictures, captions, noise), {"noise": noise}
+        noise = normal(seed, index, self._noise)
+        if self._coupling is not None:
+            pictures = self._coupling.choose(pictures, captions, noise)
+        return pictures, {"noise": noise}
 
     def flippable(self, pictures: np.ndarray) -> np.ndarray:
         """bool [N]: pictures of whom no caption speaks of a side or of something that is read."""
@@ -75,19 +79,20 @@ class Examples:
 
 
 def batches(prepared: Prepared, tokenizer: Tokenizer, *, batch_size: int, scan_length: int, text_length: int, seed: int,
-            start: int = 0, augment: Augment = Augment(), noise: int = 0, process_index: int = 0, process_count: int = 1,
-            prefetch: int = 2) -> Iterator[Batch]:
+            start: int = 0, augment: Augment = Augment(), noise: int = 0, coupled: bool = True, process_index: int = 0,
+            process_count: int = 1, prefetch: int = 2) -> Iterator[Batch]:
     """Endless stacks of K = `scan_length` batches; this process gets its B = `batch_size` / `process_count` of each.
 
     `start`: global index of the first example, what a checkpoint holds; a stack moves it by batch_size * scan_length.
     Leaves: image uint8 [K, B, H, W, C]; tokens int32 and mask bool [K, B, L]; caption uint32 [K, B], the number of the
     caption drawn; captions uint32 [K, B, C], the numbers of all captions of the picture, padded with 0 (a caption is
     wrong for a picture if it is none of these); index uint32 [K, B], low 32 bits of the global example index; where `noise`
-    is not 0, noise float32 [K, B, noise], standard normal, which chose the picture among its caption's (coupling.py).
+    is not 0, noise float32 [K, B, noise], standard normal, which if `coupled` chose the picture among its caption's
+    (coupling.py).
     The parts of all processes, put together along B in order, are the single-process batch."""
     if batch_size % process_count or not 0 <= process_index < process_count:
         raise ValueError(f"batch size {batch_size} over process {process_index} of {process_count}")
-    stacks = _Stacks(Examples(prepared, tokenizer, text_length, noise), batch_size, scan_length, seed, start, augment,
+    stacks = _Stacks(Examples(prepared, tokenizer, text_length, noise, coupled), batch_size, scan_length, seed, start, augment,
                      process_index, process_count)
     options = grain.ReadOptions(num_threads=1 if prefetch else 0, prefetch_buffer_size=prefetch)
     return iter(grain.MapDataset.source(stacks).to_iter_dataset(options))

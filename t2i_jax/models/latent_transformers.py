@@ -1,0 +1,128 @@
+"""A transformer generator and discriminator of latent maps, after GAT (generative adversarial transformers in the latents of
+an autoencoder, one forward pass a picture), with words where it had classes.
+
+Both see a map [B, H, W, C] as (H/patch)(W/patch) tokens with rotary places.
+"""
+
+import flax.linen as nn
+import jax.numpy as jnp
+import numpy as np
+from einops import rearrange
+from jax import Array
+
+from t2i_jax.models.discriminators import Judgement, judgement
+from t2i_jax.models.layers import patchify
+from t2i_jax.models.transformer_layers import TOKENS, Attention, GatedPerceptron, angles, stack
+
+
+class GeneratorBlock(nn.Module):
+    """Self-attention, attention to words, gated perceptron: `h + gate · f((1 + scale) · rmsnorm(h))` each.
+
+    Scales and gates come of the condition (adaptive norms, Peebles & Xie 2023, section 3.2) and are near zero at first.
+    """
+
+    heads: int
+    hidden: int
+    grid: tuple[int, int]
+    dtype: jnp.dtype | None = None
+
+    @nn.compact
+    def __call__(self, h: Array, condition: Array, words: Array, mask: Array) -> tuple[Array, None]:
+        width = h.shape[-1]
+        small = nn.initializers.variance_scaling(1e-3, "fan_in", "normal")  # zero would silence noise and words for long
+        adapt = nn.Dense(6 * width, kernel_init=small, dtype=self.dtype, name="adapt")(condition)
+        scales_and_gates = jnp.split(adapt[:, None], 6, axis=-1)
+        turn = angles(*self.grid, width // self.heads)
+        attend = lambda name: Attention(self.heads, self.dtype, name=name)
+        self_attention, cross_attention = attend("attention"), attend("words")
+        branches = (
+            ("attention_norm", lambda x: self_attention(x, x, turn=turn)),
+            ("words_norm", lambda x: cross_attention(x, words, mask)),
+            ("perceptron_norm", GatedPerceptron(self.hidden, self.dtype, name="perceptron")),
+        )
+        for (name, branch), scale, gate in zip(branches, scales_and_gates[::2], scales_and_gates[1::2], strict=True):
+            normal = nn.RMSNorm(dtype=self.dtype, name=name)(h)
+            h = h + gate * branch(normal * (1 + scale))
+        return nn.with_logical_constraint(h, TOKENS), None
+
+
+class TransformerGenerator(nn.Module):
+    """(noise [B, N], sentence [B, D], words [B, L, D], mask [B, L]) -> latents [B, H, W, C].
+
+    Noise and sentence together set every block's scales and gates; tokens start as learnt vectors, one a place.
+    """
+
+    latent: tuple[int, int, int]  # H, W, C
+    patch: int = 2
+    width: int = 768
+    depth: int = 8
+    heads: int = 6
+    hidden: int = 2048
+    remat: bool = False
+    dtype: jnp.dtype | None = None
+
+    @nn.compact
+    def __call__(self, noise: Array, sentence: Array, words: Array, mask: Array) -> Array:
+        height, width, channels = self.latent
+        rows, columns = height // self.patch, width // self.patch
+        dense = lambda name: nn.Dense(self.width, dtype=self.dtype, name=name)
+        condition = nn.silu(dense("noise")(noise) + dense("sentence")(sentence))
+        condition = nn.silu(dense("condition")(condition))
+        words = nn.RMSNorm(dtype=self.dtype, name="words_norm")(words)
+        places = self.param("places", nn.initializers.normal(1.0), (rows * columns, self.width))
+        h = jnp.broadcast_to(places.astype(condition.dtype)[None], (len(noise), *places.shape))
+        h = nn.with_logical_constraint(h, TOKENS)
+        blocks = stack(GeneratorBlock, self.depth, self.remat)
+        h, _ = blocks(self.heads, self.hidden, (rows, columns), self.dtype, name="blocks")(h, condition, words, mask)
+        h = nn.RMSNorm(dtype=self.dtype, name="norm")(h)
+        patches = nn.Dense(self.patch**2 * channels, dtype=self.dtype, name="out")(h)
+        return rearrange(patches, "b (h w) (p q c) -> b (h p) (w q) c", h=rows, p=self.patch, q=self.patch)
+
+
+class DiscriminatorBlock(nn.Module):
+    """Pre-norm self-attention and gated perceptron, each with a learnt gain a channel (LayerScale, Touvron et al. 2021).
+
+    h [B, 1 + N, W]: the first token has no place.
+    """
+
+    heads: int
+    hidden: int
+    grid: tuple[int, int]
+    dtype: jnp.dtype | None = None
+
+    @nn.compact
+    def __call__(self, h: Array) -> tuple[Array, None]:
+        turn = np.pad(angles(*self.grid, h.shape[-1] // self.heads), ((1, 0), (0, 0)))
+        attention = Attention(self.heads, self.dtype, name="attention")
+        branches = (("attention", lambda x: attention(x, x, turn=turn)),
+                    ("perceptron", GatedPerceptron(self.hidden, self.dtype, name="perceptron")))
+        for name, branch in branches:
+            gain = self.param(f"{name}_gain", nn.initializers.constant(0.1), h.shape[-1:]).astype(h.dtype)
+            h = h + gain[None, None] * branch(nn.RMSNorm(dtype=self.dtype, name=f"{name}_norm")(h))
+        return nn.with_logical_constraint(h, TOKENS), None
+
+
+class TransformerDiscriminator(nn.Module):
+    """(latents [B, H, W, C], sentence [B, D]) -> judgement, read off a class token."""
+
+    patch: int = 2
+    width: int = 768
+    depth: int = 14
+    heads: int = 6
+    hidden: int = 2048
+    embedding: int = 512
+    remat: bool = False
+    dtype: jnp.dtype | None = None
+
+    @nn.compact
+    def __call__(self, latents: Array, sentence: Array) -> Judgement:
+        grid = tuple(side // self.patch for side in latents.shape[1:3])
+        # The first and the last layers in full precision: a penalty divides differences of logits by small steps.
+        tokens = nn.Dense(self.width, name="embed")(patchify(latents, self.patch))
+        tokens = rearrange(tokens, "b h w d -> b (h w) d")
+        first = self.param("class_token", nn.initializers.normal(0.02), (self.width,))
+        h = jnp.concatenate([jnp.broadcast_to(first[None, None], (len(latents), 1, self.width)), tokens], axis=1)
+        h = nn.with_logical_constraint(h if self.dtype is None else h.astype(self.dtype), TOKENS)
+        blocks = stack(DiscriminatorBlock, self.depth, self.remat)
+        h, _ = blocks(self.heads, self.hidden, grid, self.dtype, name="blocks")(h)
+        return judgement(nn.RMSNorm(name="norm")(h[:, 0]), sentence, self.embedding)
