@@ -17,7 +17,6 @@ from ml_collections import ConfigDict
 from t2i_jax import config as configs
 from t2i_jax import optimizer
 from t2i_jax.errors import UserError
-from t2i_jax.models.text import TextEncoder
 
 
 class Turn(NamedTuple):
@@ -82,13 +81,6 @@ def precision(config: ConfigDict) -> jnp.dtype | None:
     """What activations are computed in: `config.dtype`, None for float32. Raises UserError for any other."""
     configs.require(config.dtype in ("float32", "bfloat16"), "dtype", config.dtype, "float32, bfloat16")
     return jnp.bfloat16 if config.dtype == "bfloat16" else None
-
-
-def text_encoder(config: ConfigDict, **dtype) -> TextEncoder:
-    """The text encoder of the config section `text`, for tokens below `data.vocabulary`. Raises UserError where it does not fit."""
-    text = configs.section(config, "text", TextEncoder, vocabulary=config.data.vocabulary, **dtype)
-    configs.require(text.width % text.heads == 0, "text.heads", text.heads, f"a divisor of text.width = {text.width}")
-    return text
 
 
 def optimizers_of(config: ConfigDict, stages: Sequence[Stage]) -> dict[str, optax.GradientTransformationExtraArgs]:

@@ -21,11 +21,11 @@ from ml_collections import ConfigDict
 from t2i_jax import config as configs
 from t2i_jax import keys
 from t2i_jax.models.encoders import ConvEmbedder
-from t2i_jax.models.text import TextEncoder
 from t2i_jax.objectives import alignment
 from t2i_jax.objectives.augment import augment
 from t2i_jax.paths import below
 from t2i_jax.systems import Phase, Turn
+from t2i_jax.systems._reading import Reader
 
 VIEWS = ("brightness", "saturation", "contrast", "translation", "cutout")
 GENTLE = ("translation", "cutout")  # a caption's colours survive these
@@ -52,7 +52,7 @@ class Correspondence(NamedTuple):
 
 
 def build(
-    config: ConfigDict, shape: tuple[int, int, int], text: TextEncoder, losses: ContentLosses, **dtype
+    config: ConfigDict, shape: tuple[int, int, int], text: Reader, losses: ContentLosses, **dtype
 ) -> Correspondence:
     """From the config section `embedder`. Raises UserError where it does not fit."""
     embedder = configs.section(config, "embedder", ConvEmbedder, **dtype)
@@ -62,7 +62,7 @@ def build(
     def init(key: Array) -> dict:
         return {
             "embedder": embedder.init(keys.named(key, "embedder"), jnp.zeros((1, *shape)))["params"],
-            "projection": projection.init(keys.named(key, "projection"), jnp.zeros((1, text.width)))["params"],
+            "projection": projection.init(keys.named(key, "projection"), text.nothing().sentence)["params"],
         }
 
     def embed(params: dict, images: Array) -> Array:
@@ -79,7 +79,7 @@ def build(
         return alignment.info_nce(first, second, losses.content_temperature, jnp.eye(len(first), dtype=bool)), ({}, {})
 
     def correspondence_loss(turn: Turn):
-        _, sentence = text.apply({"params": turn.params["text"]}, turn.batch["tokens"], turn.batch["mask"])
+        sentence = text.read(turn.params, turn.batch).sentence
         images = augment(turn.batch["image"], keys.named(turn.keys, "view"), GENTLE, 0.5)
         right = alignment.right_pairs(turn.batch["caption"], turn.batch["captions"])
         loss = alignment.info_nce(embed(turn.params, images), describe(turn.params, sentence), losses.content_temperature, right)

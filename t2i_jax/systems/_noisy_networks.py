@@ -8,17 +8,17 @@ from t2i_jax import config as configs
 from t2i_jax.models.discriminators import SummedDiscriminator
 from t2i_jax.models.encoders import ConvEmbedder
 from t2i_jax.models.masked_tokens import MaskedTokenTransformer
-from t2i_jax.models.text import TextEncoder
-from t2i_jax.systems import _image_tokens, precision, text_encoder
+from t2i_jax.systems import _image_tokens, _reading, precision
 from t2i_jax.systems._image_tokens import ImageTokens
 from t2i_jax.systems._noisy_steps import NoisySteps, Order
+from t2i_jax.systems._reading import Reader
 
 
 class Networks(NamedTuple):
     """The players' networks."""
 
     tokens: ImageTokens
-    text: TextEncoder
+    text: Reader
     steps: NoisySteps
     discriminator: SummedDiscriminator
     detector: ConvEmbedder  # one number a picture: the logit of q, "attacked"
@@ -30,7 +30,7 @@ def build(config: ConfigDict) -> Networks:
     """
     data, dtype = config.data, {"dtype": precision(config)}
     tokens = _image_tokens.build(config, **dtype)
-    text = text_encoder(config, **dtype)
+    text = _reading.build(config, **dtype)
     generator = configs.section(config, "generator", MaskedTokenTransformer, vocabulary=tokens.codebook.size, **dtype)
     configs.require(generator.width % generator.heads == 0, "generator.heads", generator.heads,
                     f"a divisor of generator.width = {generator.width}")

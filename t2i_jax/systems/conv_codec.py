@@ -23,7 +23,7 @@ from t2i_jax.models.generators import TextCodec
 from t2i_jax.objectives import adversarial
 from t2i_jax.objectives.precision import at_least_float32
 from t2i_jax.paths import below
-from t2i_jax.systems import Phase, Stage, System, Turn, _correspondence, _game, optimizers_of, precision, text_encoder
+from t2i_jax.systems import Phase, Stage, System, Turn, _correspondence, _game, _reading, optimizers_of, precision
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -47,7 +47,7 @@ def build(config: ConfigDict, tokenizer) -> System:
     data, noise, dtype = config.data, config.noise, {"dtype": precision(config)}
     shape = (data.resolution, data.resolution, data.channels)
     losses, lengths = configs.section(config, "losses", Losses), configs.section(config, "stages", Lengths)
-    text = text_encoder(config, **dtype)
+    text = _reading.build(config, **dtype)
     generator = configs.section(config, "generator", TextCodec, image_shape=shape, **dtype)
     discriminator = configs.section(config, "discriminator", ConvDiscriminator, classes=2, **dtype)
     _game.check(config, generator)
@@ -63,17 +63,16 @@ def build(config: ConfigDict, tokenizer) -> System:
     game = _game.build(losses, judge)
 
     def init(key: Array) -> tuple[dict, dict]:
-        tokens, sentence = jnp.zeros((1, data.text_length), jnp.int32), jnp.zeros((1, text.width))
+        sentence = text.nothing().sentence
         inputs = {
-            "text": (text, (tokens, tokens == 0)),
             "generator": (generator, (jnp.zeros((1, noise)), sentence)),
             "discriminator": (discriminator, (jnp.zeros((1, *shape)), sentence)),
         }
         params = {name: net.init(keys.named(key, name), *x)["params"] for name, (net, x) in inputs.items()}
-        return params | known.init(key), {}
+        return params | known.init(key) | {"text": text.init(key)}, {}
 
     def read(params: dict, batch: dict) -> Array:
-        return text.apply({"params": params["text"]}, batch["tokens"], batch["mask"])[1]
+        return text.read(params, batch).sentence
 
     def imagine(params: dict, z: Array, sentence: Array) -> Array:
         return at_least_float32(generator.apply({"params": params["generator"]}, z, sentence))

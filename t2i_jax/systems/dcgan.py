@@ -21,7 +21,7 @@ from t2i_jax.models.discriminators import ConvDiscriminator, DenseDiscriminator
 from t2i_jax.models.generators import ConvGenerator, DenseGenerator
 from t2i_jax.objectives.precision import at_least_float32
 from t2i_jax.paths import below
-from t2i_jax.systems import Phase, Stage, System, Turn, _game, optimizers_of, precision, text_encoder
+from t2i_jax.systems import Phase, Stage, System, Turn, _game, _reading, optimizers_of, precision
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -56,7 +56,7 @@ def build(config: ConfigDict, tokenizer) -> System:
     turns = configs.section(config, "turns", Turns)
     for player, every in dataclasses.asdict(turns).items():
         configs.require(every > 0, f"turns.{player}", every, "1 or more steps")
-    text = text_encoder(config, **dtype)
+    text = _reading.build(config, **dtype)
     generator = configs.choice(config, "generator", {"dense": DenseGenerator, "conv": ConvGenerator}, image_shape=shape,
                                **dtype)
     discriminator = configs.choice(config, "discriminator", {"dense": DenseDiscriminator, "conv": ConvDiscriminator},
@@ -66,18 +66,18 @@ def build(config: ConfigDict, tokenizer) -> System:
         {"params": params["discriminator"]}, images, sentence))
 
     def init(key: Array) -> tuple[dict, dict]:
-        tokens, sentence = jnp.zeros((1, data.text_length), jnp.int32), jnp.zeros((1, text.width))
+        sentence = text.nothing().sentence
         made = generator.init(keys.named(key, "generator"), jnp.zeros((1, noise)), sentence)
         judged = discriminator.init(keys.named(key, "discriminator"), jnp.zeros((1, *shape)), sentence)
         params = {
-            "text": text.init(keys.named(key, "text"), tokens, tokens == 0)["params"],
+            "text": text.init(key),
             "generator": made["params"],
             "discriminator": judged["params"],
         }
         return params, {"generator": made.get("batch_stats", {})}
 
     def read(params: dict, batch: dict) -> Array:
-        return text.apply({"params": params["text"]}, batch["tokens"], batch["mask"])[1]
+        return text.read(params, batch).sentence
 
     def imagine(turn: Turn, sentence: Array) -> tuple[Array, dict]:
         """Images, and the running statistics after them."""

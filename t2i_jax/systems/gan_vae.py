@@ -26,7 +26,7 @@ from t2i_jax.models.generators import ConvGenerator, DenseGenerator
 from t2i_jax.objectives import diagnostics, variational
 from t2i_jax.objectives.precision import at_least_float32
 from t2i_jax.paths import below
-from t2i_jax.systems import Phase, Stage, System, Turn, _game, optimizers_of, precision, text_encoder
+from t2i_jax.systems import Phase, Stage, System, Turn, _game, _reading, optimizers_of, precision
 
 LIKELIHOODS = {"gaussian": variational.gaussian_nll, "laplace": variational.laplace_nll}
 
@@ -59,7 +59,7 @@ def build(config: ConfigDict, tokenizer) -> System:
     shape = (data.resolution, data.resolution, data.channels)
     losses, lengths = configs.section(config, "losses", Losses), configs.section(config, "stages", Lengths)
     configs.require(losses.likelihood in LIKELIHOODS, "losses.likelihood", losses.likelihood, ", ".join(LIKELIHOODS))
-    text = text_encoder(config, **dtype)
+    text = _reading.build(config, **dtype)
     encoder = configs.choice(config, "encoder", {"dense": DenseEncoder, "conv": ConvEncoder}, latent=noise, **dtype)
     generator = configs.choice(config, "generator", {"dense": DenseGenerator, "conv": ConvGenerator}, image_shape=shape,
                                batch_norm=False, **dtype)
@@ -70,20 +70,19 @@ def build(config: ConfigDict, tokenizer) -> System:
         {"params": params["discriminator"]}, images, sentence))
 
     def init(key: Array) -> tuple[dict, dict]:
-        tokens, sentence = jnp.zeros((1, data.text_length), jnp.int32), jnp.zeros((1, text.width))
-        image, z = jnp.zeros((1, *shape)), jnp.zeros((1, noise))
+        image, z, sentence = jnp.zeros((1, *shape)), jnp.zeros((1, noise)), text.nothing().sentence
         inputs = {
-            "text": (text, (tokens, tokens == 0)),
             "encoder": (encoder, (image,)),
             "generator": (generator, (z, sentence)),
             "discriminator": (discriminator, (image, sentence)),
         }
         if not config.shared:
             inputs["decoder"] = (generator, (z, None))
-        return {name: net.init(keys.named(key, name), *x)["params"] for name, (net, x) in inputs.items()}, {}
+        params = {name: net.init(keys.named(key, name), *x)["params"] for name, (net, x) in inputs.items()}
+        return params | {"text": text.init(key)}, {}
 
     def read(params: dict, batch: dict) -> Array:
-        return text.apply({"params": params["text"]}, batch["tokens"], batch["mask"])[1]
+        return text.read(params, batch).sentence
 
     def imagine(params: dict, z: Array, sentence: Array) -> Array:
         return at_least_float32(generator.apply({"params": params["generator"]}, z, sentence))

@@ -13,7 +13,6 @@ game then sharpens what squared errors blur. The text encoder learns in the gene
 """
 
 import dataclasses
-from typing import NamedTuple
 
 import flax.linen as nn
 import jax
@@ -30,7 +29,8 @@ from t2i_jax.models.latent_transformers import TransformerDiscriminator, Transfo
 from t2i_jax.objectives import adversarial, alignment, diagnostics, penalty
 from t2i_jax.objectives.precision import at_least_float32
 from t2i_jax.paths import below
-from t2i_jax.systems import Phase, Stage, System, Turn, _latents, optimizers_of, precision, text_encoder
+from t2i_jax.systems import Phase, Stage, System, Turn, _latents, _reading, optimizers_of, precision
+from t2i_jax.systems._reading import Reading
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -56,12 +56,6 @@ class Lengths:
     autoencoder: int
     imitation: int
     gan: int
-
-
-class Reading(NamedTuple):
-    words: Array
-    mask: Array
-    sentence: Array
 
 
 def networks(config: ConfigDict, latent: tuple[int, ...], **dtype) -> tuple[nn.Module, nn.Module]:
@@ -91,38 +85,34 @@ def build(config: ConfigDict, tokenizer) -> System:
     for name in ("gamma", "gamma_final"):
         configs.require(getattr(losses, name) > 0, f"losses.{name}", getattr(losses, name), "more than 0")
     lengths = configs.section(config, "stages", Lengths)
-    text = text_encoder(config, **dtype)
+    text = _reading.build(config, **dtype)
     latents = _latents.build(config, shape, losses, **dtype)
     generator, discriminator = networks(config, latents.shape, **dtype)
     maps = len(latents.shape) > 1
     game = adversarial.by_name(losses.adversarial)
 
+    def heard(caption: Reading) -> tuple[Array, ...]:
+        """What the generator takes of it."""
+        return (caption.sentence, caption.words, caption.mask) if maps else (caption.sentence,)
+
     def init(key: Array) -> tuple[dict, dict]:
-        tokens, latent = jnp.zeros((1, data.text_length), jnp.int32), jnp.zeros((1, *latents.shape))
-        sentence, noise = jnp.zeros((1, text.width)), jnp.zeros((1, data.noise))
-        words = jnp.zeros((1, data.text_length, text.width)), jnp.ones((1, data.text_length), bool)
+        latent, noise, caption = jnp.zeros((1, *latents.shape)), jnp.zeros((1, data.noise)), text.nothing()
         inputs = {
-            "text": (text, (tokens, tokens == 0)),
-            "generator": (generator, (noise, sentence, *words) if maps else (noise, sentence)),
-            "discriminator": (discriminator, (latent, sentence)),
+            "generator": (generator, (noise, *heard(caption))),
+            "discriminator": (discriminator, (latent, caption.sentence)),
         }
         params = {name: net.init(keys.named(key, name), *x)["params"] for name, (net, x) in inputs.items()}
         players, aux = latents.init(key)
-        return params | players, aux
-
-    def read(params: dict, batch: dict) -> Reading:
-        words, sentence = text.apply({"params": params["text"]}, batch["tokens"], batch["mask"])
-        return Reading(words, batch["mask"], sentence)
+        return params | players | {"text": text.init(key)}, aux
 
     def imagine(params: dict, noise: Array, caption: Reading) -> Array:
-        words = (caption.words, caption.mask) if maps else ()
-        return at_least_float32(generator.apply({"params": params["generator"]}, noise, caption.sentence, *words))
+        return at_least_float32(generator.apply({"params": params["generator"]}, noise, *heard(caption)))
 
     def fresh_noise(example_keys: Array) -> Array:
         return keys.normal(keys.named(example_keys, "noise"), (data.noise,))
 
     def imitation_loss(turn: Turn):
-        made = imagine(turn.params, turn.batch["noise"], read(turn.params, turn.batch))
+        made = imagine(turn.params, turn.batch["noise"], text.read(turn.params, turn.batch))
         loss = latents.miss(turn, latents.of(turn), made)
         return loss, ({}, {})
 
@@ -141,7 +131,7 @@ def build(config: ConfigDict, tokenizer) -> System:
 
     def discriminator_loss(turn: Turn):
         real = latents.of(turn)
-        reading = read(turn.params, turn.batch)
+        reading = text.read(turn.params, turn.batch)
         fake, caption = imagine(turn.params, turn.batch["noise"], reading), reading.sentence
         right = alignment.right_pairs(turn.batch["caption"], turn.batch["captions"])
         pairs = {"real": (real, caption), "fake": (fake, caption)}
@@ -175,7 +165,7 @@ def build(config: ConfigDict, tokenizer) -> System:
 
     def generator_loss(turn: Turn):
         real = latents.of(turn)
-        caption = read(turn.params, turn.batch)
+        caption = text.read(turn.params, turn.batch)
         known = jax.lax.stop_gradient(caption.sentence)  # what players other than the generator see of it
         fake = imagine(turn.params, turn.batch["noise"], caption)
         judged = judge(turn.params, fake, known)
@@ -191,7 +181,7 @@ def build(config: ConfigDict, tokenizer) -> System:
         return loss, ({}, terms | diagnostics.draws(flat(real), flat(fake), flat(again), few))
 
     def generate(params: dict, aux: dict, batch: dict, example_keys: Array, truncation: Array | float = 1.0) -> Array:
-        z = imagine(params, truncation * fresh_noise(example_keys), read(params, batch))
+        z = imagine(params, truncation * fresh_noise(example_keys), text.read(params, batch))
         return latents.draw(params, aux, z)
 
     phase = lambda name, players, loss: Phase(name, below(*players), loss, name, whole_batch=True)

@@ -32,6 +32,7 @@ from t2i_jax.paths import below
 from t2i_jax.systems import Phase, Stage, System, Turn, _game, _noisy_networks, optimizers_of
 from t2i_jax.systems._few_pairs import few_pairs
 from t2i_jax.systems._noisy_steps import Caption, unspoken
+from t2i_jax.systems._reading import Reading
 
 STEPS = 8  # that a picture is drawn in unless told otherwise
 
@@ -82,21 +83,21 @@ def build(config: ConfigDict, tokenizer) -> System:
     detect = lambda params, images: apply("detector", params, images)[:, 0]
     game, sides = _game.build(losses, judge), adversarial.by_name(losses.adversarial)
 
+    def heard(reading: Reading, noise: Array) -> Caption:
+        return Caption(reading.sentence, reading.words, reading.mask, noise)
+
     def init(key: Array) -> tuple[dict, dict]:
-        words, image = jnp.zeros((1, data.text_length), jnp.int32), jnp.zeros((1, *shape))
-        features = jnp.zeros((1, data.text_length, nets.text.width))
-        caption = Caption(features[:, 0], features, words > 0, jnp.zeros((1, data.noise)))
+        image, caption = jnp.zeros((1, *shape)), heard(nets.text.nothing(), jnp.zeros((1, data.noise)))
         players, aux = tokens.init(key)
         judges = {"discriminator": (nets.discriminator, image, caption.sentence), "detector": (nets.detector, image)}
         return players | {
-            "text": nets.text.init(keys.named(key, "text"), words, words == 0)["params"],
+            "text": nets.text.init(key),
             "generator": steps.init(keys.named(key, "generator"), caption),
             **{name: net.init(keys.named(key, name), *x)["params"] for name, (net, *x) in judges.items()},
         }, aux
 
     def read(params: dict, batch: dict) -> Caption:
-        words, sentence = apply("text", params, batch["tokens"], batch["mask"])
-        return Caption(sentence, words, batch["mask"], batch["noise"])
+        return heard(nets.text.read(params, batch), batch["noise"])
 
     def likelihood(turn: Turn, caption: Caption) -> Array:
         real = jax.lax.stop_gradient(tokens.tokens(turn.params, turn.aux, turn.batch["image"]))

@@ -32,7 +32,7 @@ from t2i_jax.objectives.precision import at_least_float32
 from t2i_jax.objectives.tokens import token_nll
 from t2i_jax.paths import below
 from t2i_jax.systems import (
-    Phase, Stage, System, Turn, _correspondence, _game, _image_tokens, optimizers_of, precision, text_encoder,
+    Phase, Stage, System, Turn, _correspondence, _game, _image_tokens, _reading, optimizers_of, precision,
 )
 
 
@@ -62,7 +62,7 @@ def build(config: ConfigDict, tokenizer) -> System:
     shape = (data.resolution, data.resolution, data.channels)
     losses, lengths = configs.section(config, "losses", Losses), configs.section(config, "stages", Lengths)
     configs.require(losses.relaxation > 0, "losses.relaxation", losses.relaxation, "more than 0")
-    text = text_encoder(config, **dtype)
+    text = _reading.build(config, **dtype)
     images = _image_tokens.build(config, **dtype)
     codes = images.codebook.size
     generator = configs.section(config, "generator", token_transformers.TokenTransformer, vocabulary=codes,
@@ -74,18 +74,13 @@ def build(config: ConfigDict, tokenizer) -> System:
     game = _game.build(losses, lambda params, x, sentence: discriminator.apply({"params": params["discriminator"]}, x, sentence))
 
     def init(key: Array) -> tuple[dict, dict]:
-        captions = jnp.zeros((1, data.text_length), jnp.int32)
-        features, sentence = jnp.zeros((1, data.text_length, text.width)), jnp.zeros((1, text.width))
-        chosen = jnp.zeros((1, images.count), jnp.int32)
+        chosen, (words, mask, sentence) = jnp.zeros((1, images.count), jnp.int32), text.nothing()
         first, aux = images.init(key)
         return first | pairs.init(key) | {
-            "text": text.init(keys.named(key, "text"), captions, captions == 0)["params"],
-            "generator": generator.init(keys.named(key, "generator"), chosen, features, captions == 0, sentence)["params"],
+            "text": text.init(key),
+            "generator": generator.init(keys.named(key, "generator"), chosen, words, mask, sentence)["params"],
             "discriminator": discriminator.init(keys.named(key, "discriminator"), jnp.zeros((1, *shape)), sentence)["params"],
         }, aux
-
-    def read(params: dict, batch: dict) -> tuple[Array, Array]:
-        return text.apply({"params": params["text"]}, batch["tokens"], batch["mask"])
 
     def gumbel(example_keys: Array) -> Array:
         draw = lambda key: jax.random.gumbel(key, (images.count, codes))
@@ -93,9 +88,9 @@ def build(config: ConfigDict, tokenizer) -> System:
 
     def predict(turn: Turn) -> tuple[Array, Array, Array]:
         """(real tokens [B, N], logits of each [B, N, V] after those before it, sentence [B, D])."""
-        features, sentence = read(turn.params, turn.batch)
+        words, mask, sentence = text.read(turn.params, turn.batch)
         real = images.tokens(turn.params, turn.aux, turn.batch["image"])
-        logits = generator.apply({"params": turn.params["generator"]}, real, features, turn.batch["mask"], sentence)
+        logits = generator.apply({"params": turn.params["generator"]}, real, words, mask, sentence)
         return real, at_least_float32(logits), sentence
 
     def draw(turn: Turn, logits: Array) -> Array:
@@ -128,8 +123,8 @@ def build(config: ConfigDict, tokenizer) -> System:
 
     def generate(params: dict, aux: dict, batch: dict, example_keys: Array, temperature: Array | float = 1.0,
                  top_k: int = 0, top_p: Array | float = 1.0) -> Array:
-        features, sentence = read(params, batch)
-        chosen = token_transformers.draw(generator, params["generator"], features, batch["mask"], sentence,
+        words, mask, sentence = text.read(params, batch)
+        chosen = token_transformers.draw(generator, params["generator"], words, mask, sentence,
                                          gumbel(example_keys), temperature, top_k, top_p)
         return images.draw(params, aux, chosen)
 

@@ -52,7 +52,7 @@ def judges(workdir: Path) -> tuple[Judges, callable]:
     nets, params = _noisy_networks.build(config), found.params
 
     def discriminate(images: Array, text: dict) -> Array:
-        _, sentence = nets.text.apply({"params": params["text"]}, text["tokens"], text["mask"])
+        sentence = nets.text.read(params, text).sentence
         return nets.discriminator.apply({"params": params["discriminator"]}, images, sentence)[0]
 
     attack = lambda images, text, epsilon: fast_gradient_sign(lambda x: -discriminate(x, text), images, epsilon)

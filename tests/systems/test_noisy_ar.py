@@ -75,7 +75,7 @@ def outputs(state, batch):
         example_keys = keys.per_example(key, BATCH)
         net = lambda network, name, *x: network.apply({"params": params[name]}, *x)
         judge = lambda images, sentence: net(nets.discriminator, "discriminator", images, sentence)
-        words, sentence = net(nets.text, "text", batch["tokens"], batch["mask"])
+        words, sentence = net(nets.text.network, "text", batch["tokens"], batch["mask"])
         caption = Caption(sentence, words, batch["mask"], batch["noise"])
         variables = {"params": params["tokenizer"]}
         out = {"latents": nets.tokens.network.apply(variables, batch["image"], method="encode")}
