@@ -26,7 +26,7 @@ from orbax.checkpoint import v1 as ocp
 from t2i_jax.errors import UserError
 from t2i_jax.training.formats import upgraded
 
-FORMAT = 2
+FORMAT = 3
 
 
 class Damaged(UserError):
