@@ -5,6 +5,7 @@ import jax.numpy as jnp
 from einops import rearrange
 from jax import Array
 
+from t2i_jax.distributed.activations import by_example
 from t2i_jax.models.convolutions import Conv
 from t2i_jax.models.layers import patchify
 
@@ -21,7 +22,8 @@ class ResidualConv(nn.Module):
     def __call__(self, h: Array) -> Array:
         small = nn.initializers.variance_scaling(0.1, "fan_in", "normal")
         inner = Conv(h.shape[-1], dtype=self.dtype)(nn.silu(nn.RMSNorm(dtype=self.dtype)(h)))
-        return h + Conv(h.shape[-1], kernel_init=small, dtype=self.dtype)(nn.silu(nn.RMSNorm(dtype=self.dtype)(inner)))
+        inner = Conv(h.shape[-1], kernel_init=small, dtype=self.dtype)(nn.silu(nn.RMSNorm(dtype=self.dtype)(inner)))
+        return by_example(h + inner)
 
 
 class ConvAutoencoder(nn.Module):
@@ -67,7 +69,7 @@ class ConvAutoencoder(nn.Module):
         """(mean, log variance) of the posterior over latents, [B, H/f, W/f, latent] each."""
         h = self.encoder_in(patchify(images, self.patch))
         for number, level in enumerate(self.encoder):
-            h = self.down[number - 1](h) if number else h
+            h = by_example(self.down[number - 1](h) if number else h)
             for block in level:
                 h = block(h)
         h = nn.silu(self.encoder_norm(h))
@@ -77,7 +79,7 @@ class ConvAutoencoder(nn.Module):
         """Images [B, H, W, C]; may leave [-1, 1] a little."""
         h = self.decoder_in(latents)
         for number, level in enumerate(self.decoder):
-            h = self.up[number - 1](_twice(h)) if number else h
+            h = by_example(self.up[number - 1](_twice(h)) if number else h)
             for block in level:
                 h = block(h)
         patches = self.decoder_out(nn.silu(self.decoder_norm(h)))

@@ -10,9 +10,10 @@ import numpy as np
 from einops import rearrange
 from jax import Array
 
+from t2i_jax.distributed.activations import by_example
 from t2i_jax.models.discriminators import Judgement, judgement
 from t2i_jax.models.layers import patchify
-from t2i_jax.models.transformer_layers import TOKENS, Attention, GatedPerceptron, angles, stack
+from t2i_jax.models.transformer_layers import Attention, GatedPerceptron, angles, stack
 
 
 class GeneratorBlock(nn.Module):
@@ -43,7 +44,7 @@ class GeneratorBlock(nn.Module):
         for (name, branch), scale, gate in zip(branches, scales_and_gates[::2], scales_and_gates[1::2], strict=True):
             normal = nn.RMSNorm(dtype=self.dtype, name=name)(h)
             h = h + gate * branch(normal * (1 + scale))
-        return nn.with_logical_constraint(h, TOKENS), None
+        return by_example(h), None
 
 
 class TransformerGenerator(nn.Module):
@@ -71,7 +72,7 @@ class TransformerGenerator(nn.Module):
         words = nn.RMSNorm(dtype=self.dtype, name="words_norm")(words)
         places = self.param("places", nn.initializers.normal(1.0), (rows * columns, self.width))
         h = jnp.broadcast_to(places.astype(condition.dtype)[None], (len(noise), *places.shape))
-        h = nn.with_logical_constraint(h, TOKENS)
+        h = by_example(h)
         blocks = stack(GeneratorBlock, self.depth, self.remat)
         h, _ = blocks(self.heads, self.hidden, (rows, columns), self.dtype, name="blocks")(h, condition, words, mask)
         h = nn.RMSNorm(dtype=self.dtype, name="norm")(h)
@@ -99,7 +100,7 @@ class DiscriminatorBlock(nn.Module):
         for name, branch in branches:
             gain = self.param(f"{name}_gain", nn.initializers.constant(0.1), h.shape[-1:]).astype(h.dtype)
             h = h + gain[None, None] * branch(nn.RMSNorm(dtype=self.dtype, name=f"{name}_norm")(h))
-        return nn.with_logical_constraint(h, TOKENS), None
+        return by_example(h), None
 
 
 class TransformerDiscriminator(nn.Module):
@@ -122,7 +123,7 @@ class TransformerDiscriminator(nn.Module):
         tokens = rearrange(tokens, "b h w d -> b (h w) d")
         first = self.param("class_token", nn.initializers.normal(0.02), (self.width,))
         h = jnp.concatenate([jnp.broadcast_to(first[None, None], (len(latents), 1, self.width)), tokens], axis=1)
-        h = nn.with_logical_constraint(h if self.dtype is None else h.astype(self.dtype), TOKENS)
+        h = by_example(h if self.dtype is None else h.astype(self.dtype))
         blocks = stack(DiscriminatorBlock, self.depth, self.remat)
         h, _ = blocks(self.heads, self.hidden, grid, self.dtype, name="blocks")(h)
         return judgement(nn.RMSNorm(name="norm")(h[:, 0]), sentence, self.embedding)

@@ -7,8 +7,6 @@ import numpy as np
 from einops import rearrange
 from jax import Array
 
-TOKENS = ("batch", "token", "width")  # logical axes of what flows between blocks; distributed/sharding.py places them
-
 
 def angles(rows: int, columns: int, size: int, base: float = 100.0) -> np.ndarray:
     """Rotary angles [rows*columns, size/2] of the places of a grid, row by row (RoPE, Su et al. 2021, equation 15).

@@ -14,6 +14,7 @@ from jax.sharding import Mesh
 
 from t2i_jax import keys
 from t2i_jax.distributed import sharding
+from t2i_jax.distributed.activations import spread_over
 from t2i_jax.errors import UserError
 from t2i_jax.objectives.precision import at_least_float32
 from t2i_jax.optimizer import ema_decay
@@ -55,7 +56,8 @@ def compile_update(system: System, stage: Stage, state: State, batch: dict, scan
         def body(state: State, batches: dict):
             reports = []
             for position in range(cycle):
-                state, metrics = step(system, stage, position, state, jax.tree.map(lambda x: x[position], batches))
+                with spread_over(mesh):
+                    state, metrics = step(system, stage, position, state, jax.tree.map(lambda x: x[position], batches))
                 reports.append(jnp.stack([at_least_float32(jnp.asarray(metrics.get(name, jnp.nan))) for name in terms]))
             return state, jnp.stack(reports)
 
