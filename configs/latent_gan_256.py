@@ -11,8 +11,8 @@ from t2i_jax.config import read
 
 SIZES = {  # width and heads of both players; depth and images a step
     "b": {"width": 768, "heads": 6, "hidden": 2048, "generator": 8, "discriminator": 14, "batch": 1024},
-    "l": {"width": 1024, "heads": 8, "hidden": 2816, "generator": 14, "discriminator": 24, "batch": 2048},
-    "xl": {"width": 1536, "heads": 12, "hidden": 4096, "generator": 14, "discriminator": 24, "batch": 4096},
+    "l": {"width": 1280, "heads": 10, "hidden": 3456, "generator": 9, "discriminator": 16, "batch": 2048},
+    "xl": {"width": 2048, "heads": 16, "hidden": 5632, "generator": 8, "discriminator": 14, "batch": 4096},
     "tiny": {"width": 32, "heads": 2, "hidden": 48, "generator": 2, "discriminator": 2, "batch": 16},
 }
 
@@ -24,7 +24,7 @@ def get_config(arg: str = "xl") -> ConfigDict:
     config.batch_size, config.scan_length, config.fsdp, config.dtype = size["batch"], 10, 16, "bfloat16"
     config.data.update(source="folder", path="data/pictures", resolution=256, vocabulary=32768, text_length=64, sample=512,
                        noise=64, coupled=False)
-    config.text.update(width=768, depth=8, heads=12, hidden=3072)
+    config.text.update(width=768, depth=4, heads=6, hidden=3072)
     config.autoencoder = ConfigDict({
         "kind": "convolutional", "latent": 4, "patch": 2, "channels": (128, 256, 512), "blocks": 2, "remat": True,
     })
@@ -32,11 +32,11 @@ def get_config(arg: str = "xl") -> ConfigDict:
     config.latents.update(whitening=1.0)
     config.generator = ConfigDict({
         "kind": "transformer", "patch": 2, "width": size["width"], "depth": size["generator"], "heads": size["heads"],
-        "hidden": size["hidden"], "remat": True,
+        "hidden": size["hidden"], "remat": True, "keep_hidden": True,
     })
     config.discriminator = ConfigDict({
         "kind": "transformer", "patch": 2, "width": size["width"], "depth": size["discriminator"], "heads": size["heads"],
-        "hidden": size["hidden"], "embedding": 768, "remat": True,
+        "hidden": size["hidden"], "embedding": 768, "remat": True, "keep_hidden": True,
     })
     config.losses.update(penalty="finite_difference", sigma=0.01, gamma=0.1, gamma_final=0.1, matching=0.5, imitation=0.0,
                          patch=0.1, patch_start=5_000_000)

@@ -6,7 +6,6 @@ Both see a map [B, H, W, C] as (H/patch)(W/patch) tokens with rotary places.
 
 import flax.linen as nn
 import jax.numpy as jnp
-import numpy as np
 from einops import rearrange
 from jax import Array
 
@@ -60,6 +59,7 @@ class TransformerGenerator(nn.Module):
     heads: int = 6
     hidden: int = 2048
     remat: bool = False
+    keep_hidden: bool = False
     dtype: jnp.dtype | None = None
 
     @nn.compact
@@ -73,7 +73,7 @@ class TransformerGenerator(nn.Module):
         places = self.param("places", nn.initializers.normal(1.0), (rows * columns, self.width))
         h = jnp.broadcast_to(places.astype(condition.dtype)[None], (len(noise), *places.shape))
         h = by_example(h)
-        blocks = stack(GeneratorBlock, self.depth, self.remat)
+        blocks = stack(GeneratorBlock, self.depth, self.remat, self.keep_hidden)
         h, _ = blocks(self.heads, self.hidden, (rows, columns), self.dtype, name="blocks")(h, condition, words, mask)
         h = nn.RMSNorm(dtype=self.dtype, name="norm")(h)
         patches = nn.Dense(self.patch**2 * channels, dtype=self.dtype, name="out")(h)
@@ -83,19 +83,20 @@ class TransformerGenerator(nn.Module):
 class DiscriminatorBlock(nn.Module):
     """Pre-norm self-attention and gated perceptron, each with a learnt gain a channel (LayerScale, Touvron et al. 2021).
 
-    h [B, 1 + N, W]: the first token has no place.
+    grid: of the tokens h [B, N, W]; None: h [B, 1, W] looks at `source` [B, N, W] instead, as the class token of class
+    attention (the same, section 3).
     """
 
     heads: int
     hidden: int
-    grid: tuple[int, int]
+    grid: tuple[int, int] | None
     dtype: jnp.dtype | None = None
 
     @nn.compact
-    def __call__(self, h: Array) -> tuple[Array, None]:
-        turn = np.pad(angles(*self.grid, h.shape[-1] // self.heads), ((1, 0), (0, 0)))
+    def __call__(self, h: Array, source: Array | None = None) -> tuple[Array, None]:
         attention = Attention(self.heads, self.dtype, name="attention")
-        branches = (("attention", lambda x: attention(x, x, turn=turn)),
+        turn = None if self.grid is None else angles(*self.grid, h.shape[-1] // self.heads)
+        branches = (("attention", lambda x: attention(x, x if source is None else source, turn=turn)),
                     ("perceptron", GatedPerceptron(self.hidden, self.dtype, name="perceptron")))
         for name, branch in branches:
             gain = self.param(f"{name}_gain", nn.initializers.constant(0.1), h.shape[-1:]).astype(h.dtype)
@@ -104,7 +105,11 @@ class DiscriminatorBlock(nn.Module):
 
 
 class TransformerDiscriminator(nn.Module):
-    """(latents [B, H, W, C], sentence [B, D]) -> judgement, read off a class token."""
+    """(latents [B, H, W, C], sentence [B, D]) -> judgement, read off a class token.
+
+    The class token looks at the others after the last block (class attention) instead of being one of them: 257 tokens cost
+    a TPU as much attention as 384.
+    """
 
     patch: int = 2
     width: int = 768
@@ -113,17 +118,19 @@ class TransformerDiscriminator(nn.Module):
     hidden: int = 2048
     embedding: int = 512
     remat: bool = False
+    keep_hidden: bool = False
     dtype: jnp.dtype | None = None
 
     @nn.compact
     def __call__(self, latents: Array, sentence: Array) -> Judgement:
         grid = tuple(side // self.patch for side in latents.shape[1:3])
+        norm = lambda name, dtype=self.dtype: nn.RMSNorm(dtype=dtype, name=name)
         # The first and the last layers in full precision: a penalty divides differences of logits by small steps.
-        tokens = nn.Dense(self.width, name="embed")(patchify(latents, self.patch))
-        tokens = rearrange(tokens, "b h w d -> b (h w) d")
-        first = self.param("class_token", nn.initializers.normal(0.02), (self.width,))
-        h = jnp.concatenate([jnp.broadcast_to(first[None, None], (len(latents), 1, self.width)), tokens], axis=1)
+        h = rearrange(nn.Dense(self.width, name="embed")(patchify(latents, self.patch)), "b h w d -> b (h w) d")
         h = by_example(h if self.dtype is None else h.astype(self.dtype))
-        blocks = stack(DiscriminatorBlock, self.depth, self.remat)
+        blocks = stack(DiscriminatorBlock, self.depth, self.remat, self.keep_hidden)
         h, _ = blocks(self.heads, self.hidden, grid, self.dtype, name="blocks")(h)
-        return judgement(nn.RMSNorm(name="norm")(h[:, 0]), sentence, self.embedding)
+        first = self.param("class_token", nn.initializers.normal(0.02), (self.width,)).astype(h.dtype)
+        token = jnp.broadcast_to(first[None, None], (len(h), 1, self.width))
+        token, _ = DiscriminatorBlock(self.heads, self.hidden, None, self.dtype, name="class")(token, norm("tokens_norm")(h))
+        return judgement(norm("norm", None)(token[:, 0]), sentence, self.embedding)

@@ -6,6 +6,9 @@ import jax.numpy as jnp
 import numpy as np
 from einops import rearrange
 from jax import Array
+from jax.ad_checkpoint import checkpoint_name
+
+HIDDEN = "hidden"  # what a gated perceptron computes first, for policies of rematerialisation
 
 
 def angles(rows: int, columns: int, size: int, base: float = 100.0) -> np.ndarray:
@@ -59,16 +62,19 @@ class GatedPerceptron(nn.Module):
     @nn.compact
     def __call__(self, h: Array) -> Array:
         dense = lambda size, name: nn.Dense(size, use_bias=False, dtype=self.dtype, name=name)
-        inner = nn.silu(dense(self.hidden, "gate")(h)) * dense(self.hidden, "up")(h)
-        return dense(h.shape[-1], "down")(inner)
+        gate, up = (checkpoint_name(dense(self.hidden, name)(h), HIDDEN) for name in ("gate", "up"))
+        return dense(h.shape[-1], "down")(nn.silu(gate) * up)
 
 
-def stack(block: type[nn.Module], depth: int, remat: bool) -> type[nn.Module]:
+def stack(block: type[nn.Module], depth: int, remat: bool, keep_hidden: bool = False) -> type[nn.Module]:
     """`depth` blocks one after another as one module, whose parameters have a leading axis for the block.
 
     A loop, so that a deep network compiles as fast as one block. block: a module `(h, *shared) -> (h, None)`.
-    remat: the backward pass recomputes each block from its input instead of keeping what is inside.
+    remat: the backward pass recomputes each block from its input instead of keeping what is inside; with keep_hidden all but
+    the hidden layers of gated perceptrons, almost half of the products.
     """
-    # Inside a loop nothing can be shared between the passes by accident, so no barrier is needed against it.
-    block = nn.remat(block, prevent_cse=False) if remat else block
+    if remat:
+        policy = jax.checkpoint_policies.save_only_these_names(HIDDEN) if keep_hidden else None
+        # Inside a loop nothing can be shared between the passes by accident, so no barrier is needed against it.
+        block = nn.remat(block, prevent_cse=False, policy=policy)
     return nn.scan(block, variable_axes={"params": 0}, split_rngs={"params": True}, in_axes=nn.broadcast, length=depth)
