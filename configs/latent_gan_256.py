@@ -32,11 +32,11 @@ def get_config(arg: str = "xl") -> ConfigDict:
     config.latents.update(whitening=1.0)
     config.generator = ConfigDict({
         "kind": "transformer", "patch": 2, "width": size["width"], "depth": size["generator"], "heads": size["heads"],
-        "hidden": size["hidden"], "remat": True, "keep_hidden": True,
+        "hidden": size["hidden"], "remat": True, "keep": True,
     })
     config.discriminator = ConfigDict({
         "kind": "transformer", "patch": 2, "width": size["width"], "depth": size["discriminator"], "heads": size["heads"],
-        "hidden": size["hidden"], "embedding": 768, "remat": True, "keep_hidden": True,
+        "hidden": size["hidden"], "embedding": 768, "remat": True, "keep": True,
     })
     config.losses.update(penalty="finite_difference", sigma=0.01, gamma=0.1, gamma_final=0.1, matching=0.5, imitation=0.0,
                          patch=0.1, patch_start=5_000_000)

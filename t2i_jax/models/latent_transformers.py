@@ -8,11 +8,14 @@ import flax.linen as nn
 import jax.numpy as jnp
 from einops import rearrange
 from jax import Array
+from jax.ad_checkpoint import checkpoint_name
 
 from t2i_jax.distributed.activations import by_example
 from t2i_jax.models.discriminators import Judgement, judgement
 from t2i_jax.models.layers import patchify
-from t2i_jax.models.transformer_layers import Attention, GatedPerceptron, angles, stack
+from t2i_jax.models.transformer_layers import KEPT, Attention, GatedPerceptron, angles, stack
+
+GAIN = 0.1  # that branches of the discriminator start with
 
 
 class GeneratorBlock(nn.Module):
@@ -33,16 +36,17 @@ class GeneratorBlock(nn.Module):
         adapt = nn.Dense(6 * width, kernel_init=small, dtype=self.dtype, name="adapt")(condition)
         scales_and_gates = jnp.split(adapt[:, None], 6, axis=-1)
         turn = angles(*self.grid, width // self.heads)
-        attend = lambda name: Attention(self.heads, self.dtype, name=name)
+        attend = lambda name: Attention(self.heads, dtype=self.dtype, name=name)
         self_attention, cross_attention = attend("attention"), attend("words")
         branches = (
             ("attention_norm", lambda x: self_attention(x, x, turn=turn)),
             ("words_norm", lambda x: cross_attention(x, words, mask)),
-            ("perceptron_norm", GatedPerceptron(self.hidden, self.dtype, name="perceptron")),
+            ("perceptron_norm", GatedPerceptron(self.hidden, dtype=self.dtype, name="perceptron")),
         )
         for (name, branch), scale, gate in zip(branches, scales_and_gates[::2], scales_and_gates[1::2], strict=True):
             normal = nn.RMSNorm(dtype=self.dtype, name=name)(h)
-            h = h + gate * branch(normal * (1 + scale))
+            # The gate's derivative needs what the branch gives.
+            h = h + gate * checkpoint_name(branch(normal * (1 + scale)), KEPT)
         return by_example(h), None
 
 
@@ -59,7 +63,7 @@ class TransformerGenerator(nn.Module):
     heads: int = 6
     hidden: int = 2048
     remat: bool = False
-    keep_hidden: bool = False
+    keep: bool = False
     dtype: jnp.dtype | None = None
 
     @nn.compact
@@ -73,7 +77,7 @@ class TransformerGenerator(nn.Module):
         places = self.param("places", nn.initializers.normal(1.0), (rows * columns, self.width))
         h = jnp.broadcast_to(places.astype(condition.dtype)[None], (len(noise), *places.shape))
         h = by_example(h)
-        blocks = stack(GeneratorBlock, self.depth, self.remat, self.keep_hidden)
+        blocks = stack(GeneratorBlock, self.depth, self.remat, self.keep)
         h, _ = blocks(self.heads, self.hidden, (rows, columns), self.dtype, name="blocks")(h, condition, words, mask)
         h = nn.RMSNorm(dtype=self.dtype, name="norm")(h)
         patches = nn.Dense(self.patch**2 * channels, dtype=self.dtype, name="out")(h)
@@ -94,13 +98,11 @@ class DiscriminatorBlock(nn.Module):
 
     @nn.compact
     def __call__(self, h: Array, source: Array | None = None) -> tuple[Array, None]:
-        attention = Attention(self.heads, self.dtype, name="attention")
+        norm = lambda name: nn.RMSNorm(dtype=self.dtype, name=name)
         turn = None if self.grid is None else angles(*self.grid, h.shape[-1] // self.heads)
-        branches = (("attention", lambda x: attention(x, x if source is None else source, turn=turn)),
-                    ("perceptron", GatedPerceptron(self.hidden, self.dtype, name="perceptron")))
-        for name, branch in branches:
-            gain = self.param(f"{name}_gain", nn.initializers.constant(0.1), h.shape[-1:]).astype(h.dtype)
-            h = h + gain[None, None] * branch(nn.RMSNorm(dtype=self.dtype, name=f"{name}_norm")(h))
+        x = norm("attention_norm")(h)
+        h = h + Attention(self.heads, GAIN, self.dtype, name="attention")(x, x if source is None else source, turn=turn)
+        h = h + GatedPerceptron(self.hidden, GAIN, self.dtype, name="perceptron")(norm("perceptron_norm")(h))
         return by_example(h), None
 
 
@@ -118,7 +120,7 @@ class TransformerDiscriminator(nn.Module):
     hidden: int = 2048
     embedding: int = 512
     remat: bool = False
-    keep_hidden: bool = False
+    keep: bool = False
     dtype: jnp.dtype | None = None
 
     @nn.compact
@@ -128,7 +130,7 @@ class TransformerDiscriminator(nn.Module):
         # The first and the last layers in full precision: a penalty divides differences of logits by small steps.
         h = rearrange(nn.Dense(self.width, name="embed")(patchify(latents, self.patch)), "b h w d -> b (h w) d")
         h = by_example(h if self.dtype is None else h.astype(self.dtype))
-        blocks = stack(DiscriminatorBlock, self.depth, self.remat, self.keep_hidden)
+        blocks = stack(DiscriminatorBlock, self.depth, self.remat, self.keep)
         h, _ = blocks(self.heads, self.hidden, grid, self.dtype, name="blocks")(h)
         first = self.param("class_token", nn.initializers.normal(0.02), (self.width,)).astype(h.dtype)
         token = jnp.broadcast_to(first[None, None], (len(h), 1, self.width))
