@@ -15,6 +15,7 @@ COMMANDS = {
     "sample": "Draw pictures from prompts.",
     "evaluate": "Judge a model: figures, pictures, comparisons.",
     "compare": "Train and judge several systems side by side.",
+    "plan": "Compile training for a TPU slice: memory, speed, cost.",
     "data": "Prepare and inspect data sets.",
 }
 
