@@ -31,8 +31,9 @@ def test_large_arrays_are_split_along_their_longest_axis_that_divides():
 
 
 def test_the_axis_that_counts_blocks_is_never_split():
-    tree = {"blocks": {"dense": {"kernel": array(4096, 8, 12)}, "norm": {"scale": array(65536, 3)}}}
-    assert specs(tree) == {"blocks": {"dense": {"kernel": PartitionSpec(None, None, "fsdp")}, "norm": {"scale": PartitionSpec()}}}
+    tree = {"player": {"blocks": {"dense": {"kernel": array(4096, 8, 12)}, "norm": {"scale": array(65536, 3)}}}}
+    whole, split = PartitionSpec(), PartitionSpec(None, None, "fsdp")
+    assert specs(tree) == {"player": {"blocks": {"dense": {"kernel": split}, "norm": {"scale": whole}}}}
 
 
 def test_a_large_array_without_a_rule_is_refused_by_name_and_a_small_one_is_whole():

@@ -10,10 +10,10 @@ import pytest
 from PIL import Image
 from running import CONFIGS, call
 
-from t2i_jax import systems
+from t2i_jax import keys, systems
 from t2i_jax.errors import UserError
 from t2i_jax.models.latent_transformers import TransformerDiscriminator, TransformerGenerator
-from t2i_jax import keys
+from t2i_jax.systems import _reading
 
 SMALL = ("data.resolution=16", "data.text_length=12", "dtype=float32", "scan_length=2")
 SPEC = f"{CONFIGS / 'latent_gan_256.py'}:tiny"
@@ -44,7 +44,8 @@ def test_the_discriminators_turn_is_the_sum_of_its_terms_judged_apart():
     table.batch = batch_of(table.config)
     state, batch = table.state, table.batch
     _, terms = table.play("gan", "discriminator")
-    settings = lambda section: {name: value for name, value in table.config[section].items() if name not in ("kind", "remat", "keep")}
+    unused = ("kind", "remat", "keep")
+    settings = lambda section: {name: value for name, value in table.config[section].items() if name not in unused}
     shape = (4, 4, 4)
     generator = TransformerGenerator(shape, **settings("generator"))
     discriminator = TransformerDiscriminator(**settings("discriminator"))
@@ -52,12 +53,8 @@ def test_the_discriminators_turn_is_the_sum_of_its_terms_judged_apart():
 
     @jax.jit
     def compute():
-        from t2i_jax.systems import _reading
-
         caption = _reading.build(table.config).read(state.params, batch)
-        size = table.system.codec.size
         z = table.system.codec.encode(state.params, state.aux, batch["image"]).reshape(-1, *shape)
-        assert size == 64
         latent = state.aux["latent"]
         real = (z - latent["mean"][None, None, None]) / latent["scale"][None, None, None]
         fake = apply(generator, "generator", batch["noise"], caption.sentence, caption.words, caption.mask)
