@@ -51,9 +51,13 @@ def count(program: Program) -> Counts:
                 # The text repeats a transfer in every fusion that it runs beside; its channel says that it is one.
                 channel = re.search(r"channel_id=(\d+)", instruction.rest)
                 key = channel[1] if channel else f"{run.computation}/{instruction.name}"
-                hidden = run.fused or instruction.opcode.endswith("-start")
+                # Of an all-reduce a fusion keeps one part: that is a reduce-scatter, and nothing runs beside it. Other
+                # transfers in fusions are there because the fusion computes meanwhile.
+                kind = "reduce-scatter" if run.fused and kind == "all-reduce" else kind
+                hidden = instruction.opcode.endswith("-start") or run.fused and kind != "reduce-scatter"
                 if run.times > seen.get(key, (0,))[0]:
-                    seen[key] = run.times, kind, group_size(instruction, computation), sent(instruction, computation), hidden
+                    group = group_size(instruction)
+                    seen[key] = run.times, kind, group, sent(kind, group, instruction, computation), hidden
             if not run.fused and instruction.opcode not in FREE:
                 moved += run.times * touched(instruction, computation, program)
                 found = re.search(r'"estimated_cycles":"(\d+)"', instruction.rest)
@@ -104,25 +108,26 @@ def _valid(length: int, kernel: int, out: int, low: int, stride: int, dilation: 
     )
 
 
-def group_size(instruction: Instruction, where: Computation) -> int:
+def group_size(instruction: Instruction) -> int:
     """How many chips take part in one transfer."""
     text = instruction.rest
-    if found := re.search(r"replica_groups=mesh\[([^\]]*)\]\s*\{([^}]*)\}", text):
+    if found := re.search(r"replica_groups=mesh\[([^\]]*)\][^{]*\{([^}]*)\}", text):
         sizes = dict(re.findall(r"'([^']*)'=(\d+)", found[1]))
         return math.prod(int(sizes[axis]) for axis in re.findall(r"'([^']*)'", found[2]))
     if found := re.search(r"replica_groups=\[(\d+),(\d+)\]", text):
         return int(found[2])
     if found := re.search(r"replica_groups=\{\{([\d,]*)\}", text):
         return len(found[1].split(","))
-    return 2  # a permutation: from one to one
+    if "source_target_pairs" in text:
+        return 2  # from one to one
+    raise ValueError(f"{instruction.name}: it is not known who takes part: {text[:200]}")
 
 
-def sent(instruction: Instruction, where: Computation) -> float:
+def sent(kind: str, group: int, instruction: Instruction, where: Computation) -> float:
     """Bytes that a chip hands on in one transfer, by the usual ring: n chips, (n - 1)/n of the whole."""
-    group = group_size(instruction, where)
     given = sum(shape.bytes for name in instruction.operands for shape in where[name].shapes)
     share = (group - 1) / group
-    match instruction.opcode.removesuffix("-start"):
+    match kind:
         case "all-gather":
             return given * (group - 1)
         case "all-reduce":

@@ -10,7 +10,7 @@ from jax.sharding import NamedSharding, PartitionSpec
 
 from t2i_jax.planning import hlo
 from t2i_jax.planning.compiling import mesh_of
-from t2i_jax.planning.counts import _valid, count
+from t2i_jax.planning.counts import _valid, count, group_size
 
 pytest.importorskip("libtpu", reason="plans need the TPU compiler: pip install 't2i_jax[plan]'")
 DEPTH, WIDTH, BATCH = 6, 256, 512
@@ -47,8 +47,21 @@ def test_weights_are_gathered_and_slopes_added_once_for_every_turn():
         found = count(hlo.parse(compiled(unrolled).as_text()))
         sent = lambda kind: sum(each.sent for each in found.transfers if each.kind == kind)
         assert sent("all-gather") == gathers * whole * 2
-        assert sent("all-reduce") == DEPTH * 2 * whole * 4
+        assert sent("reduce-scatter") == DEPTH * whole * 4 and not any(
+            each.hidden for each in found.transfers if each.kind == "reduce-scatter")
         assert found.cycles > 0 and found.bytes > 0
+
+
+@pytest.mark.parametrize("written, size", [
+    ("replica_groups=mesh['a'=16,'b'=2], device_ids=([16,2]T(1,0)) {'a'}, dimensions={0}", 16),
+    ("replica_groups=mesh['a'=4,'b'=2,'c'=3] {'a','c'}", 12), ("replica_groups=[4,8]<=[32]", 8),
+    ("replica_groups={{0,1,2},{3,4,5}}", 3), ("source_target_pairs={{0,1},{1,0}}", 2),
+])
+def test_who_takes_part_is_read_in_every_way_it_is_written(written, size):
+    line = lambda text: hlo.Instruction("i", (), "all-gather", (), f", channel_id=1, {text}")
+    assert group_size(line(written)) == size
+    with pytest.raises(ValueError, match="who takes part"):
+        group_size(line("replica_groups=some"))
 
 
 def test_products_that_fall_on_padding_do_not_count():
