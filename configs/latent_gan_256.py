@@ -21,19 +21,19 @@ from ml_collections import ConfigDict
 
 from t2i_jax.config import read
 
-# Width, heads and perceptrons of both players, their depths, images a step.
+# Width, heads and perceptrons of both players, and how deep each is.
 SIZES = {
-    "b": {"width": 768, "heads": 6, "hidden": 2048, "generator": 8, "discriminator": 14, "batch": 2048},
-    "l": {"width": 1280, "heads": 10, "hidden": 3456, "generator": 9, "discriminator": 16, "batch": 2048},
-    "xl": {"width": 2048, "heads": 16, "hidden": 5632, "generator": 8, "discriminator": 14, "batch": 2048},
-    "tiny": {"width": 32, "heads": 2, "hidden": 48, "generator": 2, "discriminator": 2, "batch": 16},
+    "b": {"width": 768, "heads": 6, "hidden": 2048, "generator": 8, "discriminator": 14},
+    "l": {"width": 1280, "heads": 10, "hidden": 3456, "generator": 9, "discriminator": 16},
+    "xl": {"width": 2048, "heads": 16, "hidden": 5632, "generator": 8, "discriminator": 14},
+    "tiny": {"width": 32, "heads": 2, "hidden": 48, "generator": 2, "discriminator": 2},
 }
 
 
 def get_config(arg: str = "") -> ConfigDict:
     size = SIZES[arg or "xl"]
     config = read(Path(__file__).with_name("quickstart.py"))
-    config.batch_size, config.scan_length, config.fsdp, config.dtype = size["batch"], 10, 16, "bfloat16"
+    config.batch_size, config.scan_length, config.fsdp, config.dtype = 2048, 10, 16, "bfloat16"
     config.data.update(source="folder", path="data/pictures", resolution=256, vocabulary=32_768, text_length=64, sample=256,
                        noise=64, coupled=False)
     config.text.update(width=768, depth=4, heads=6, hidden=3072)
@@ -69,7 +69,7 @@ def get_config(arg: str = "") -> ConfigDict:
 
 def tiny(config: ConfigDict) -> None:
     """Every part as small as it works: seconds."""
-    config.scan_length, config.fsdp = 4, 1
+    config.batch_size, config.scan_length, config.fsdp = 16, 4, 1
     config.data.update(source="digits", path="", resolution=32, limit=96, vocabulary=512, text_length=12, sample=64, noise=8)
     config.text.update(width=16, depth=1, heads=2, hidden=16)
     config.autoencoder.update(channels=(8, 16), blocks=1)

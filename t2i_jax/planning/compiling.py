@@ -1,8 +1,10 @@
 """The real training chunk, compiled ahead of time for a TPU slice that need not be there."""
 
 import dataclasses
+import importlib.util
 import os
 import re
+import time
 
 import jax
 import numpy as np
@@ -53,6 +55,15 @@ class DoesNotFit(Exception):
         self.needed, self.limit, self.largest = needed, limit, largest
 
 
+def refused(message: str) -> DoesNotFit | None:
+    """What libtpu says where HBM is too small, with the allocations it lists, if any; None for any other message."""
+    size = r"([\d.]+)([KMGT]?)"
+    for words in (rf"Used {size} of {size} hbm", rf"\({size}\) exceeds available HBM \({size}\)"):
+        if found := re.search(words, message):
+            return DoesNotFit(_size(*found.group(1, 2)), _size(*found.group(3, 4)), _named_in(message))
+    return None
+
+
 def mesh_of(topology: str, fsdp: int) -> Mesh:
     """The mesh that training would have on the slice. UserError without libtpu or for a slice that it does not know."""
     for name, value in ENVIRONMENT.items():
@@ -67,8 +78,6 @@ def mesh_of(topology: str, fsdp: int) -> Mesh:
 
 
 def _has_libtpu() -> bool:
-    import importlib.util
-
     return importlib.util.find_spec("libtpu") is not None
 
 
@@ -85,8 +94,6 @@ def compile_stage(config: ConfigDict, stage: str, mesh: Mesh, batch: dict) -> Co
 
     Raises DoesNotFit where HBM is too small, UserError where the config does not work.
     """
-    import time
-
     begin = time.monotonic()
     system = systems.build(config, None)
     state = jax.eval_shape(lambda key: create(system, key), jax.random.key(0))
@@ -95,10 +102,10 @@ def compile_stage(config: ConfigDict, stage: str, mesh: Mesh, batch: dict) -> Co
     try:
         compiled = update.run.lower(state, stacked).compile()
     except jax.errors.JaxRuntimeError as error:
-        found = re.search(r"Used ([\d.]+)([KMGT]?) of ([\d.]+)([KMGT]?) hbm", str(error))
-        if found is None:
+        refusal = refused(str(error))
+        if refusal is None:
             raise
-        raise DoesNotFit(_size(*found.group(1, 2)), _size(*found.group(3, 4)), _named_in(str(error))) from error
+        raise refusal from error
     program = hlo.parse(compiled.as_text())
     memory = compiled.memory_analysis()
     share = lambda tree, placed: sum(

@@ -17,7 +17,7 @@ def text(plan: Plan, steps: int) -> str:
     chip, _ = chip_of(plan.topology)
     head = f"{plan.stage} on {plan.topology}: {plan.chips} chips, {plan.batch_size:,} images a step, fsdp {plan.fsdp}"
     if plan.compiled is None:
-        lines = [head, f"  does not fit: {plan.refusal} of HBM a chip (compiled); largest:"]
+        lines = [head, f"  does not fit: {plan.refusal} of HBM a chip (compiled)"]
         lines += [f"    {size / GIB:6.2f} GiB  {what}" for what, size in plan.refusal.largest]
         if plan.changed is None:
             return "\n".join([*lines, "  no change tried was enough: use more chips"])

@@ -6,8 +6,10 @@ from running import CONFIGS
 from t2i_jax import config as configs
 from t2i_jax.commands.plan import images
 from t2i_jax.errors import UserError
+from t2i_jax.planning import plan as planning
+from t2i_jax.planning import report
 from t2i_jax.planning.chips import Chip, chip_of
-from t2i_jax.planning.compiling import Compiled
+from t2i_jax.planning.compiling import Compiled, DoesNotFit
 from t2i_jax.planning.counts import Counts, Transfer
 from t2i_jax.planning.estimate import estimate
 from t2i_jax.planning.plan import fitted, ladder
@@ -45,5 +47,30 @@ def test_less_is_kept_before_more_is_shared_before_fewer_images():
     tried = list(ladder(config, chips=32))
     kept, again = {"generator.keep": False, "discriminator.keep": False}, {"autoencoder.remat": True}
     assert tried[:4] == [kept, kept | again, kept | again | {"fsdp": 16}, kept | again | {"fsdp": 32}]
-    assert [change["batch_size"] for change in tried[4:]] == [512, 256, 128, 64, 32]
+    assert [change["batch_size"] for change in tried[4:]] == [1024, 512, 256, 128, 64, 32]
     assert fitted(config, "gan").stages.gan % (config.batch_size * config.scan_length) == 0
+
+
+def test_the_first_change_that_fits_is_found_by_trying_and_reported(monkeypatch):
+    tried = []
+
+    def compile_stage(config, stage, mesh, batch):
+        tried.append((config.generator.keep, config.fsdp, config.batch_size))
+        if config.fsdp < 32:
+            raise DoesNotFit(20 * 2**30, 15.75 * 2**30, (("bf16[9] of player", 3 * 2**30),))
+        return compiled(40.0)
+
+    class Mesh:
+        size, shape = 64, {"data": 2, "fsdp": 32}
+
+    monkeypatch.setattr(planning, "compile_stage", compile_stage)
+    monkeypatch.setattr(planning, "mesh_of", lambda topology, fsdp: Mesh())
+    monkeypatch.setattr(planning, "model_flops", lambda config, stage, batch: 1e15)
+    config = configs.load(f"{CONFIGS / 'latent_gan_256.py'}:b", ["--config.batch_size=1024"])
+    found = planning.plan(config, "gan", "v5e:8x8", lambda config: {})
+    assert tried == [(True, 16, 1024), (False, 16, 1024), (False, 32, 1024)]
+    assert found.compiled is None and found.changes == {"generator.keep": False, "discriminator.keep": False, "fsdp": 32}
+    said = report.text(found, 10)
+    for words in ("needs 20.00 of 15.75 GiB", "3.00 GiB  bf16[9] of player", "--config.fsdp=32", "chip-hours"):
+        assert words in said
+    assert report.record(found, 10)["changed"]["fits"] and "20.00 of 15.75" in report.table([found], 10)

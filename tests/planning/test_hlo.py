@@ -9,7 +9,7 @@ import pytest
 from jax.sharding import NamedSharding, PartitionSpec
 
 from t2i_jax.planning import hlo
-from t2i_jax.planning.compiling import mesh_of
+from t2i_jax.planning.compiling import mesh_of, refused
 from t2i_jax.planning.counts import _valid, count, group_size
 
 pytest.importorskip("libtpu", reason="plans need the TPU compiler: pip install 't2i_jax[plan]'")
@@ -50,6 +50,23 @@ def test_weights_are_gathered_and_slopes_added_once_for_every_turn():
         assert sent("reduce-scatter") == DEPTH * whole * 4 and not any(
             each.hidden for each in found.transfers if each.kind == "reduce-scatter")
         assert found.cycles > 0 and found.bytes > 0
+
+
+def test_what_does_not_fit_is_told_from_other_errors():
+    big = jax.ShapeDtypeStruct((49152, 32768), jnp.float32)
+    whole = NamedSharding(mesh_of("v5e:2x2", 1), PartitionSpec())
+    with pytest.raises(jax.errors.JaxRuntimeError) as caught:
+        jax.jit(lambda x: (jnp.sin(x) @ x.T, jnp.cos(x)), in_shardings=whole, out_shardings=whole).lower(big).compile()
+    refusal = refused(str(caught.value))
+    assert refusal.limit == 15.75 * 2**30 < refusal.needed
+    listed = """Ran out of memory in memory space hbm. Used 17.60G of 15.75G hbm.
+  1. Size: 2.50G
+     Operator: op_name="jit(chunk)/while/body/closed_call/player/dot_general"
+     Shape: bf16[14,80,256,5632]{3,2,1,0}
+"""
+    refusal = refused(listed)
+    assert refusal.needed == 17.6 * 2**30 and refusal.largest == (("bf16[14,80,256,5632] of player/dot_general", 2.5 * 2**30),)
+    assert refused("an internal error") is None
 
 
 @pytest.mark.parametrize("written, size", [
