@@ -23,7 +23,7 @@ def get_config(arg: str = "") -> ConfigDict:
     config = read(Path(__file__).with_name("quickstart.py"), "tiny" if arg == "tiny" else "")
     config.system = "lm_gan"
     config.text = ConfigDict({"kind": "cached", "encoder": MINILM, "width": 128, "tuned_layers": 0, "stored": "float16"})
-    config.generator.update(heads=4, attention=128)
+    config.generator.update(kind="attending", heads=4, attention=128)
     for name in ("gamma_final", "penalty_share"):
         del config.losses[name]
     config.losses.update(gamma=1.0, matching=True)

@@ -65,12 +65,14 @@ def get_config(arg: str = "") -> ConfigDict:
     })
     config.text = ConfigDict({"width": 128, "depth": 0, "heads": 4, "hidden": 256, "bound": False})  # a bag of words
     config.autoencoder = ConfigDict({
-        "latent": 512, "encoder_hidden": 512, "width": 512, "hidden": 1024, "blocks": 2, "remat": False,
+        "kind": "linear", "latent": 512, "encoder_hidden": 512, "width": 512, "hidden": 1024, "blocks": 2, "remat": False,
     })
     config.patches = ConfigDict({"width": 64})
     config.latents = ConfigDict({"whitening": 0.5})
-    config.generator = ConfigDict({"width": 512, "hidden": 1024, "blocks": 4, "remat": False})
-    config.discriminator = ConfigDict({"width": 512, "hidden": 1024, "blocks": 4, "embedding": 256, "remat": False})
+    config.generator = ConfigDict({"kind": "mlp", "width": 512, "hidden": 1024, "blocks": 4, "remat": False})
+    config.discriminator = ConfigDict({
+        "kind": "mlp", "width": 512, "hidden": 1024, "blocks": 4, "embedding": 256, "remat": False,
+    })
     config.losses = ConfigDict({
         "adversarial": "relativistic", "gamma": 2.0, "gamma_final": 0.3, "penalty_share": 0.25, "matching": 0.0,
         "contrastive": 1.0, "temperature": 0.1, "imitation": 10.0, "l1": 0.1, "kl": 3e-6, "patch": 0.0, "patch_gamma": 1.0,

@@ -1,13 +1,15 @@
 """The configs that come with the program: what they hold fits together, and systems can be compared."""
 
+import jax
 import pytest
 from running import CONFIGS
 
 from t2i_jax import config as configs
+from t2i_jax import systems
 from t2i_jax.commands import train
 from t2i_jax.data.training import PICTURES
 
-SYSTEMS = sorted(file.stem for file in CONFIGS.glob("*.py") if file.stem not in ("evaluator", "folder", "quickstart"))
+SYSTEMS = sorted(file.stem for file in CONFIGS.glob("*.py") if file.stem not in ("evaluator", "folder", "latent_gan_256", "quickstart"))
 
 
 @pytest.mark.parametrize("argument", ["", ":tiny", ":small", ":bilingual"])
@@ -27,3 +29,16 @@ def test_all_systems_see_the_same_pictures(preset):
     for name in SYSTEMS:
         other = configs.load(f"{CONFIGS / name}.py:{preset}")
         assert {key: other.data[key] for key in PICTURES} == {key: flagship.data[key] for key in PICTURES}, name
+
+
+@pytest.mark.parametrize("size, millions", [("b", 100), ("l", 300), ("xl", 600)])
+def test_pod_sizes_have_their_parameters_and_fit_their_batches(size, millions):
+    config = configs.load(f"{CONFIGS / 'latent_gan_256.py'}:{size}")
+    train.check(config)
+    assert config.batch_size >= 512 and config.dtype == "bfloat16" and config.fsdp > 1
+    system = systems.build(config, None)
+    params = jax.eval_shape(system.init, jax.random.key(0))[0]
+    for player in ("generator", "discriminator"):
+        assert config[player].remat
+        count = sum(x.size for x in jax.tree.leaves(params[player]))
+        assert millions <= count / 1e6 < 1.3 * millions, (player, count)

@@ -41,7 +41,6 @@ class Coupling:
             for number in numbers:
                 members[number].append(picture)
         groups = {number: np.array(pictures) for number, pictures in members.items() if len(pictures) > 1}
-        self.dimensions = dimensions
         self.cells: dict[int, tuple[np.ndarray, np.ndarray, np.ndarray]] = {}  # caption -> pictures, codes, offsets
         if not groups:
             return

@@ -45,8 +45,8 @@ class Examples:
     """Prepared pictures and captions as text entries, ready to be gathered by number."""
 
     def __init__(self, prepared: Prepared, text: Text, text_length: int, noise: int = 0,
-                 tokenizer: Tokenizer | None = None):
-        """tokenizer: by whose tokens noise chooses among pictures, where `text` is none itself; read if `noise` is not 0."""
+                 tokenizer: Tokenizer | None = None, coupled: bool = True):
+        """tokenizer: by whose tokens noise chooses among pictures, where `text` is none itself; read if noise is `coupled`."""
         self._prepared = prepared
         self._texts = list(dict.fromkeys(prepared.captions()))
         self._text = text.rows(self._texts, text_length)
@@ -60,7 +60,8 @@ class Examples:
         real = np.arange(self._captions.shape[1]) < self._counts[:, None]
         self._all_ids = np.where(real, self._ids[self._captions], np.uint32(0))
         self._flippable = np.array([augmentation.may_flip(row["captions"]) for row in prepared.words])
-        self._coupling = Coupling(prepared, tokenizer or text, rows, noise) if noise else None
+        self._noise = noise
+        self._coupling = Coupling(prepared, tokenizer or text, rows, noise) if noise and coupled else None
         size = len(prepared) * prepared.resolution**2 * prepared.channels
         self._pixels = prepared.images(range(len(prepared))) if size <= CACHE_BYTES else None
 
@@ -80,10 +81,12 @@ class Examples:
 
     def couple(self, pictures: np.ndarray, captions: np.ndarray, seed: int, index: np.ndarray) -> tuple[np.ndarray, Batch]:
         """Noise of the global example indices [N], and which of its caption's pictures each stands for."""
-        if self._coupling is None:
+        if not self._noise:
             return pictures, {}
-        noise = normal(seed, index, self._coupling.dimensions)
-        return self._coupling.choose(pictures, captions, noise), {"noise": noise}
+        noise = normal(seed, index, self._noise)
+        if self._coupling is not None:
+            pictures = self._coupling.choose(pictures, captions, noise)
+        return pictures, {"noise": noise}
 
     def flippable(self, pictures: np.ndarray) -> np.ndarray:
         """bool [N]: pictures of whom no caption speaks of a side or of something that is read."""
@@ -91,19 +94,19 @@ class Examples:
 
 
 def batches(prepared: Prepared, text: Text, *, batch_size: int, scan_length: int, text_length: int, seed: int,
-            start: int = 0, augment: Augment = Augment(), noise: int = 0, tokenizer: Tokenizer | None = None,
-            rows: np.ndarray | None = None, prefetch: int = 2) -> Iterator[Batch]:
+            start: int = 0, augment: Augment = Augment(), noise: int = 0, coupled: bool = True,
+            tokenizer: Tokenizer | None = None, rows: np.ndarray | None = None, prefetch: int = 2) -> Iterator[Batch]:
     """Endless stacks of K = `scan_length` batches, of each the B = len(rows) places that this process reads, all by default.
 
     `start`: global index of the first example, what a checkpoint holds; a stack moves it by batch_size * scan_length.
-    Leaves: image uint8 [K, B, H, W, C]; the entries of `text`, such as tokens int32 and mask bool [K, B, L]; caption uint32 [K, B], the number of the
-    caption drawn; captions uint32 [K, B, C], the numbers of all captions of the picture, padded with 0 (a caption is
-    wrong for a picture if it is none of these); index uint32 [K, B], low 32 bits of the global example index; where `noise`
-    is not 0, noise float32 [K, B, noise], standard normal, which chose the picture among its caption's (coupling.py).
-    What a place holds does not depend on which others are read beside it."""
+    Leaves: image uint8 [K, B, H, W, C]; the entries of `text`, such as tokens int32 and mask bool [K, B, L]; caption uint32
+    [K, B], the number of the caption drawn; captions uint32 [K, B, C], the numbers of all captions of the picture, padded with
+    0 (a caption is wrong for a picture if it is none of these); index uint32 [K, B], low 32 bits of the global example index;
+    where `noise` is not 0, noise float32 [K, B, noise], standard normal, which if `coupled` chose the picture among its
+    caption's (coupling.py). What a place holds does not depend on which others are read beside it."""
     rows = np.arange(batch_size) if rows is None else rows
-    stacks = _Stacks(Examples(prepared, text, text_length, noise, tokenizer), batch_size, scan_length, seed, start,
-                     augment, rows)
+    examples = Examples(prepared, text, text_length, noise, tokenizer, coupled)
+    stacks = _Stacks(examples, batch_size, scan_length, seed, start, augment, rows)
     options = grain.ReadOptions(num_threads=1 if prefetch else 0, prefetch_buffer_size=prefetch)
     return iter(grain.MapDataset.source(stacks).to_iter_dataset(options))
 

@@ -42,7 +42,8 @@ class DataOptions:
     vocabulary: int = 4096  # tokens learnt from the training captions, at most
     text_length: int = 24  # tokens of a caption; longer ones are cut with a warning
     sample: int = 2048  # pictures that stages fit their starts to
-    noise: int = 0  # dimensions of noise that chooses among the pictures of one caption; 0: captions and pictures alone
+    noise: int = 0  # dimensions of noise beside every example; 0: captions and pictures alone
+    coupled: bool = True  # noise chooses among the pictures of one caption: fitted to all pictures when training begins
 
 
 class TrainingData:
@@ -69,7 +70,7 @@ class TrainingData:
             self.train, self.text, batch_size=batch_size, scan_length=scan_length, seed=seed, start=start,
             text_length=self.options.text_length, rows=rows,
             augment=Augment(self.options.flip, self.options.rotate, self.options.scale), noise=self.options.noise,
-            tokenizer=self._tokenizer,
+            tokenizer=self._tokenizer, coupled=self.options.coupled,
         )
 
     def sample(self, split: str = "train", count: int = 0) -> pipeline.Batch:

@@ -27,6 +27,13 @@ class Autoencoder(nn.Module):
     remat: bool = False
     dtype: jnp.dtype | None = None
 
+    factor = 1  # any sides will do
+
+    @property
+    def latent_shape(self) -> tuple[int]:
+        """One vector."""
+        return (self.latent,)
+
     def setup(self):
         zeros = nn.initializers.zeros
         self.linear_encoder = nn.Dense(self.latent, dtype=self.dtype)

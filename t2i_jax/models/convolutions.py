@@ -49,13 +49,14 @@ class Conv(nn.Module):
     size: int = 3
     stride: int = 1
     kernel_init: Callable = nn.initializers.lecun_normal()
+    bias_init: Callable = nn.initializers.zeros
     dtype: jnp.dtype | None = None
 
     @nn.compact
     def __call__(self, images: Array) -> Array:
         shape = (self.size, self.size, images.shape[-1], self.features)
         kernel = self.param("kernel", self.kernel_init, shape)
-        bias = self.param("bias", nn.initializers.zeros, (self.features,))
+        bias = self.param("bias", self.bias_init, (self.features,))
         images, kernel, bias = nn.dtypes.promote_dtype(images, kernel, bias, dtype=self.dtype)
         return convolve(images, kernel, self.stride) + bias[None, None, None]
 

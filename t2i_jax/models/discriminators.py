@@ -5,6 +5,8 @@ is `w·h + <P h, Q t> / √E`: a judgement of the picture's features h plus thei
 discriminator, Miyato & Koyama 2018, eq. 3). The embeddings are for a contrastive loss beside it.
 """
 
+from typing import NamedTuple
+
 import flax.linen as nn
 import jax.numpy as jnp
 from jax import Array
@@ -14,7 +16,13 @@ from t2i_jax.models.layers import ResidualMLP, ResidualStack, patchify
 
 SLOPE = 0.2  # of leaky ReLU, as in DCGAN (Radford et al. 2016)
 
-Judgement = tuple[Array, Array, Array]
+
+class Judgement(NamedTuple):
+    """What a discriminator says of pictures beside their captions."""
+
+    logits: Array  # [B], of two classes [B, (fake, real)]
+    embedding: Array  # [B, E], of the picture
+    sentence: Array  # [B, E], of the caption
 
 
 def judgement(features: Array, sentence: Array, size: int, classes: int = 1, dtype: jnp.dtype | None = None,
@@ -27,7 +35,7 @@ def judgement(features: Array, sentence: Array, size: int, classes: int = 1, dty
     matches = jnp.sum(dense(size, "project")(features) * dense(size, "condition")(sentence), axis=-1) / size**0.5
     logits = dense(classes, "logit")(features)
     logits = logits[:, 0] + matches if classes == 1 else logits.at[:, -1].add(matches)
-    return logits, dense(size, embed)(features), dense(size, "embed_sentence")(sentence)
+    return Judgement(logits, dense(size, embed)(features), dense(size, "embed_sentence")(sentence))
 
 
 class LatentDiscriminator(nn.Module):
@@ -103,7 +111,7 @@ class SummedDiscriminator(nn.Module):
             part = ConvDiscriminator(self.channels, self.hidden, self.embedding, dtype=self.dtype, name=f"scale_{scale}")
             judgements.append(part(images, sentence))
             images = nn.avg_pool(images, (2, 2), (2, 2))
-        return tuple(map(sum, zip(*judgements, strict=True)))
+        return Judgement(*map(sum, zip(*judgements, strict=True)))
 
 
 class PatchDiscriminator(nn.Module):

@@ -33,18 +33,24 @@ def gradient_penalty(critic: Critic, x: Array) -> Array:
     return jnp.mean(squared_gradient_norm(critic, x))
 
 
-def finite_difference_penalty(critic: Critic, x: Array, keys: Array, sigma: float) -> Array:
-    """`E ((critic(x) - critic(x + σn)) / σ)²` with `n ~ N(0, I)`: a float32 scalar (approximated R1, Lin et al. 2025).
+def nudged(x: Array, keys: Array, sigma: float) -> Array:
+    """`x + σn` with `n ~ N(0, I)`: `[B, ...]` in at least float32, from x `[B, ...]` and keys `[B]`, one per example.
+
+    Real and generated images nudged by the same keys share noise.
+    """
+    x = at_least_float32(x)
+    return x + sigma * normal(keys, x.shape[1:]).astype(x.dtype)
+
+
+def finite_difference_penalty(logits: Array, nudged_logits: Array, sigma: float) -> Array:
+    """`E ((critic(x) - critic(x + σn)) / σ)²`: a float32 scalar (approximated R1, Lin et al. 2025).
 
     As σ → 0 its expectation over the noise is `gradient_penalty`, at the price of one more forward pass instead of a
     second derivative; usually σ = 0.01. Rounding is divided by σ too, so the critic should give its logits in float32.
 
-    x: `[B, ...]`; keys `[B]`, one per example: real and generated images take the same keys to share noise.
+    logits, nudged_logits: `[B]`, of x and of `nudged(x, keys, sigma)` by the same critic, which judges each by itself.
     """
-    x = at_least_float32(x)
-    noisy = x + sigma * normal(keys, x.shape[1:]).astype(x.dtype)
-    slope = (at_least_float32(critic(x)) - at_least_float32(critic(noisy))) / sigma
-    return jnp.mean(slope**2)
+    return jnp.mean(((at_least_float32(logits) - at_least_float32(nudged_logits)) / sigma) ** 2)
 
 
 def wasserstein_gradient_penalty(critic: Critic, real: Array, fake: Array, keys: Array) -> Array:

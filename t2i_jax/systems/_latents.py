@@ -4,9 +4,12 @@
                            patches minimises L_D(x, x̂) + γ/2 R1                      (its gradient reaches the autoencoder late)
     then                   z = (E(x) - μ) / s on averaged autoencoder weights, which no longer move
     picture = D_ae(s z + μ)
+
+A latent is one vector, each dimension of which has its own μ and s, or a map, whose channels have them.
 """
 
 import dataclasses
+import math
 from collections.abc import Callable
 from typing import NamedTuple
 
@@ -18,6 +21,7 @@ from ml_collections import ConfigDict
 from t2i_jax import config as configs
 from t2i_jax import keys
 from t2i_jax.models.autoencoders import Autoencoder, start_as_pca
+from t2i_jax.models.conv_autoencoder import ConvAutoencoder
 from t2i_jax.models.discriminators import PatchDiscriminator
 from t2i_jax.objectives import adversarial, diagnostics, penalty, variational
 from t2i_jax.objectives.augment import cut_mix, mirror
@@ -44,18 +48,19 @@ class AutoencoderLosses:
 class Scale:
     """The config section `latents`."""
 
-    whitening: float = 0.5  # 0: one scale for all dimensions, 1: each to unit variance
+    whitening: float = 0.5  # 0: one scale for all dimensions (of a map: channels), 1: each to unit variance
 
 
 class Latents(NamedTuple):
     """The stage, and the space it leaves behind."""
 
-    size: int
+    shape: tuple[int, ...]  # of a latent: (Z,), or of a map (H, W, C)
     init: Callable[[Array], tuple[dict, dict]]  # key -> players "autoencoder" and "patches", aux "latent"
     phases: tuple[Phase, ...]  # of the stage
-    start: Callable  # (state, sample) -> state: before it, as principal components
+    start: Callable | None  # (state, sample) -> state: before it, as principal components where the autoencoder has them
     freeze: Callable  # (state, sample) -> state: after it, averaged weights and the latents' scale
-    of: Callable[[Turn], Array]  # latents [B, size] of a turn's pictures, scaled
+    of: Callable[[Turn], Array]  # latents [B, *shape] of a turn's pictures, scaled
+    miss: Callable[[Turn, Array, Array], Array]  # (turn, real, made) -> mean squared distance, a share of latents' variance
     draw: Callable[[dict, dict, Array], Array]  # (params, aux, scaled latents) -> images [B, H, W, C] in [-1, 1]
     codec: Codec
 
@@ -63,9 +68,12 @@ class Latents(NamedTuple):
 def build(config: ConfigDict, shape: tuple[int, int, int], losses: AutoencoderLosses, **dtype) -> Latents:
     """From the config sections autoencoder, patches, latents. Raises UserError where one does not fit."""
     scaling = configs.section(config, "latents", Scale)
-    autoencoder = configs.section(config, "autoencoder", Autoencoder, image_shape=shape, **dtype)
+    kinds = {"linear": Autoencoder, "convolutional": ConvAutoencoder}
+    autoencoder = configs.choice(config, "autoencoder", kinds, image_shape=shape, **dtype)
+    configs.require(shape[0] % autoencoder.factor == 0, "data.resolution", shape[0],
+                    f"a multiple of the {autoencoder.factor} pixels that the autoencoder takes as one")
     patches = configs.section(config, "patches", PatchDiscriminator)
-    size = autoencoder.latent
+    size = autoencoder.latent_shape[-1]
 
     def init(key: Array) -> tuple[dict, dict]:
         image = jnp.zeros((1, *shape))
@@ -75,6 +83,10 @@ def build(config: ConfigDict, shape: tuple[int, int, int], losses: AutoencoderLo
 
     def encode(params: dict, images: Array) -> tuple[Array, Array]:
         return autoencoder.apply({"params": params["autoencoder"]}, images, method="encode")
+
+    def wide(statistic: Array) -> Array:
+        """A latent's statistic beside latents [B, *shape]."""
+        return jnp.expand_dims(statistic, range(len(autoencoder.latent_shape)))
 
     def decode(params: dict, z: Array) -> Array:
         return autoencoder.apply({"params": params["autoencoder"]}, z, method="decode")
@@ -129,27 +141,37 @@ def build(config: ConfigDict, shape: tuple[int, int, int], losses: AutoencoderLo
         averaged = jax.tree.map(jnp.copy, state.ema["params"]["autoencoder"])
         params = state.params | {"autoencoder": averaged}
         z = at_least_float32(encode(params, sample["image"])[0])
-        deviation = jnp.maximum(z.std(axis=0), 1e-3 * z.std())  # directions that no picture uses stay finite
+        everywhere = tuple(range(z.ndim - 1))  # examples, and places of a map
+        deviation = jnp.maximum(z.std(axis=everywhere), 1e-3 * z.std())  # directions that no picture uses stay finite
         scale = deviation**scaling.whitening
         scale *= jnp.sqrt(jnp.mean((deviation / scale) ** 2))  # mean square 1 over the dimensions together
-        latent = {"mean": z.mean(axis=0), "scale": scale, "energy": jnp.sum(z.var(axis=0))}
+        mean = z.mean(axis=everywhere)
+        energy = jnp.sum(jnp.mean((z - wide(mean)) ** 2, axis=0))
+        latent = {"mean": mean, "scale": scale, "energy": energy}
         return dataclasses.replace(state, params=params, aux=state.aux | {"latent": latent})
 
     def of(turn: Turn) -> Array:
         latent = turn.aux["latent"]
         mean = at_least_float32(encode(turn.params, turn.batch["image"])[0])
-        return (mean - latent["mean"][None]) / latent["scale"][None]
+        return (mean - wide(latent["mean"])) / wide(latent["scale"])
+
+    def miss(turn: Turn, real: Array, made: Array) -> Array:
+        squares = ((real - made) * wide(turn.aux["latent"]["scale"])) ** 2
+        return jnp.mean(jnp.sum(squares, axis=tuple(range(1, squares.ndim)))) / turn.aux["latent"]["energy"]
 
     def draw(params: dict, aux: dict, z: Array) -> Array:
-        return jnp.clip(decode(params, z * aux["latent"]["scale"][None] + aux["latent"]["mean"][None]), -1, 1)
+        return jnp.clip(decode(params, z * wide(aux["latent"]["scale"]) + wide(aux["latent"]["mean"])), -1, 1)
 
     phase = lambda name, loss: Phase(name, below(name), loss, name, whole_batch=True)
     first = [phase("patches", patches_loss)] if losses.patch else []
+    flat = lambda z: z.reshape(len(z), -1)
     return Latents(
-        size, init, (*first, phase("autoencoder", autoencoder_loss)), start, freeze, of, draw,
+        autoencoder.latent_shape, init, (*first, phase("autoencoder", autoencoder_loss)),
+        start if config.autoencoder.kind == "linear" else None, freeze, of, miss, draw,
         Codec(
-            encode=lambda params, aux, images: at_least_float32(encode(params, images)[0]),
-            decode=lambda params, aux, z: jnp.clip(at_least_float32(decode(params, z)), -1, 1),
-            size=size,
+            encode=lambda params, aux, images: flat(at_least_float32(encode(params, images)[0])),
+            decode=lambda params, aux, z: jnp.clip(
+                at_least_float32(decode(params, z.reshape(-1, *autoencoder.latent_shape))), -1, 1),
+            size=math.prod(autoencoder.latent_shape),
         ),
     )

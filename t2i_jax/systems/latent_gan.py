@@ -14,19 +14,23 @@ game then sharpens what squared errors blur. The text encoder learns in the gene
 
 import dataclasses
 
+import flax.linen as nn
 import jax
 import jax.numpy as jnp
+from einops import rearrange
 from jax import Array
 from ml_collections import ConfigDict
 
 from t2i_jax import config as configs
 from t2i_jax import keys
-from t2i_jax.models.discriminators import LatentDiscriminator
+from t2i_jax.models.discriminators import Judgement, LatentDiscriminator
 from t2i_jax.models.generators import LatentGenerator
+from t2i_jax.models.latent_transformers import TransformerDiscriminator, TransformerGenerator
 from t2i_jax.objectives import adversarial, alignment, diagnostics, penalty
 from t2i_jax.objectives.precision import at_least_float32
 from t2i_jax.paths import below
 from t2i_jax.systems import Phase, Stage, System, Turn, _latents, _reading, optimizers_of, precision
+from t2i_jax.systems._reading import Reading
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -36,7 +40,9 @@ class Losses(_latents.AutoencoderLosses):
     adversarial: str = "relativistic"  # minimax, non_saturating, hinge, wasserstein or relativistic
     gamma: float = 2.0  # of R1 + R2 in the latent space, at the start of the stage
     gamma_final: float = 0.3  # reached after 70 % of the stage, geometrically
-    penalty_share: float = 0.25  # of the batch that R1 + R2 are computed on
+    penalty: str = "gradient"  # R1 + R2 exactly, or by "finite_difference": two more forward passes, no second derivative
+    penalty_share: float = 0.25  # of the batch that exact R1 + R2 are computed on
+    sigma: float = 0.01  # of the noise that finite differences are taken over
     matching: float = 0.0  # real latents beside wrong captions, as fakes
     contrastive: float = 1.0  # InfoNCE, of both players
     temperature: float = 0.1
@@ -45,11 +51,22 @@ class Losses(_latents.AutoencoderLosses):
 
 @dataclasses.dataclass(frozen=True)
 class Lengths:
-    """The config section `stages`, in images."""
+    """The config section `stages`, in images; a stage of 0 images is left out."""
 
     autoencoder: int
     imitation: int
     gan: int
+
+
+def networks(config: ConfigDict, latent: tuple[int, ...], **dtype) -> tuple[nn.Module, nn.Module]:
+    """Generator and discriminator: perceptrons of a latent that is one vector, transformers of a map."""
+    if len(latent) == 1:
+        generators, discriminators = {"mlp": LatentGenerator}, {"mlp": LatentDiscriminator}
+        latent = latent[0]
+    else:
+        generators, discriminators = {"transformer": TransformerGenerator}, {"transformer": TransformerDiscriminator}
+    return (configs.choice(config, "generator", generators, latent=latent, **dtype),
+            configs.choice(config, "discriminator", discriminators, **dtype))
 
 
 def build(config: ConfigDict, tokenizer) -> System:
@@ -63,45 +80,50 @@ def build(config: ConfigDict, tokenizer) -> System:
     configs.require(data.noise > 0, "data.noise", data.noise, "1 or more dimensions")
     dtype = {"dtype": precision(config)}
     losses = configs.section(config, "losses", Losses)
+    configs.require(losses.penalty in ("gradient", "finite_difference"), "losses.penalty", losses.penalty,
+                    "gradient, finite_difference")
     for name in ("gamma", "gamma_final"):
         configs.require(getattr(losses, name) > 0, f"losses.{name}", getattr(losses, name), "more than 0")
     lengths = configs.section(config, "stages", Lengths)
     text = _reading.build(config, tokenizer, **dtype)
     latents = _latents.build(config, shape, losses, **dtype)
-    generator = configs.section(config, "generator", LatentGenerator, latent=latents.size, **dtype)
-    discriminator = configs.section(config, "discriminator", LatentDiscriminator, **dtype)
+    generator, discriminator = networks(config, latents.shape, **dtype)
+    maps = len(latents.shape) > 1
     game = adversarial.by_name(losses.adversarial)
 
+    def heard(caption: Reading) -> tuple[Array, ...]:
+        """What the generator takes of it."""
+        return (caption.sentence, caption.words, caption.mask) if maps else (caption.sentence,)
+
     def init(key: Array) -> tuple[dict, dict]:
-        latent, noise, sentence = jnp.zeros((1, latents.size)), jnp.zeros((1, data.noise)), text.nothing().sentence
+        latent, noise, caption = jnp.zeros((1, *latents.shape)), jnp.zeros((1, data.noise)), text.nothing()
         inputs = {
-            "generator": (generator, (noise, sentence)),
-            "discriminator": (discriminator, (latent, sentence)),
+            "generator": (generator, (noise, *heard(caption))),
+            "discriminator": (discriminator, (latent, caption.sentence)),
         }
         params = {name: net.init(keys.named(key, name), *x)["params"] for name, (net, x) in inputs.items()}
         players, aux = latents.init(key)
         return params | players | {"text": text.init(key)}, aux
 
-    def read(params: dict, batch: dict) -> Array:
-        return text.read(params, batch).sentence
-
-    def imagine(params: dict, noise: Array, caption: Array) -> Array:
-        return at_least_float32(generator.apply({"params": params["generator"]}, noise, caption))
+    def imagine(params: dict, noise: Array, caption: Reading) -> Array:
+        return at_least_float32(generator.apply({"params": params["generator"]}, noise, *heard(caption)))
 
     def fresh_noise(example_keys: Array) -> Array:
         return keys.normal(keys.named(example_keys, "noise"), (data.noise,))
 
-    def imitation(turn: Turn, real: Array, made: Array) -> Array:
-        squares = ((real - made) * turn.aux["latent"]["scale"][None]) ** 2
-        return jnp.mean(jnp.sum(squares, axis=-1)) / turn.aux["latent"]["energy"]
-
     def imitation_loss(turn: Turn):
-        made = imagine(turn.params, turn.batch["noise"], read(turn.params, turn.batch))
-        loss = imitation(turn, latents.of(turn), made)
+        made = imagine(turn.params, turn.batch["noise"], text.read(turn.params, turn.batch))
+        loss = latents.miss(turn, latents.of(turn), made)
         return loss, ({}, {})
 
-    def judge(params: dict, z: Array, caption: Array) -> tuple[Array, Array, Array]:
-        return discriminator.apply({"params": params["discriminator"]}, z, caption)
+    def judge(params: dict, z: Array, sentence: Array) -> Judgement:
+        return discriminator.apply({"params": params["discriminator"]}, z, sentence)
+
+    def judge_all(params: dict, pairs: list[tuple[Array, Array]]) -> list[Judgement]:
+        """One pass over all pairs (latents, sentences), so that weights which devices share are gathered once."""
+        together = lambda arrays: rearrange(jnp.stack(arrays, 1), "b n ... -> (b n) ...")  # every device keeps its examples
+        found = judge(params, *map(together, zip(*pairs, strict=True)))
+        return [Judgement(*(x[number::len(pairs)] for x in found)) for number in range(len(pairs))]
 
     def gamma(images: Array) -> Array:
         progress = jnp.clip((images - lengths.autoencoder - lengths.imitation) / (0.7 * lengths.gan), 0, 1)
@@ -109,47 +131,57 @@ def build(config: ConfigDict, tokenizer) -> System:
 
     def discriminator_loss(turn: Turn):
         real = latents.of(turn)
-        caption = read(turn.params, turn.batch)
-        fake = imagine(turn.params, turn.batch["noise"], caption)
+        reading = text.read(turn.params, turn.batch)
+        fake, caption = imagine(turn.params, turn.batch["noise"], reading), reading.sentence
         right = alignment.right_pairs(turn.batch["caption"], turn.batch["captions"])
-        real_logits, embedding, text_embedding = judge(turn.params, real, caption)
-        fake_logits = judge(turn.params, fake, caption)[0]
-        gan = game.discriminator(real_logits, fake_logits)
-        contrastive = alignment.info_nce(embedding, text_embedding, losses.temperature, right)
-        # A part of the batch estimates the penalty well enough, at every step.
-        part = max(1, int(len(real) * losses.penalty_share))
-        critic = lambda z: judge(turn.params, z, caption[:part])[0]
-        r1, r2 = (penalty.gradient_penalty(critic, z[:part]) for z in (real, fake))
-        loss = gan + losses.contrastive * contrastive + gamma(turn.images) / 2 * (r1 + r2)
-        terms = {"gan": gan, "contrastive": contrastive, "r1": r1, "r2": r2,
-                 "gap": jnp.mean(at_least_float32(real_logits)) - jnp.mean(at_least_float32(fake_logits))}
-        terms |= diagnostics.game(real_logits, fake_logits)
+        pairs = {"real": (real, caption), "fake": (fake, caption)}
         if losses.matching:
             other, valid = alignment.wrong_captions(right)
-            wrong_logits = judge(turn.params, real, caption[other])[0]
+            pairs["wrong"] = real, caption[other]
+        if losses.penalty == "finite_difference":
+            nudge = lambda z: penalty.nudged(z, keys.named(turn.keys, "penalty"), losses.sigma)
+            pairs |= {"nudged_real": (nudge(real), caption), "nudged_fake": (nudge(fake), caption)}
+        said = dict(zip(pairs, judge_all(turn.params, list(pairs.values())), strict=True))
+        logits = {name: judgement.logits for name, judgement in said.items()}
+        gan = game.discriminator(logits["real"], logits["fake"])
+        contrastive = alignment.info_nce(said["real"].embedding, said["real"].sentence, losses.temperature, right)
+        if losses.penalty == "finite_difference":
+            r1, r2 = (penalty.finite_difference_penalty(logits[name], logits[f"nudged_{name}"], losses.sigma)
+                      for name in ("real", "fake"))
+        else:
+            # A part of the batch estimates the penalty well enough, at every step.
+            part = max(1, int(len(real) * losses.penalty_share))
+            critic = lambda z: judge(turn.params, z, caption[:part]).logits
+            r1, r2 = (penalty.gradient_penalty(critic, z[:part]) for z in (real, fake))
+        loss = gan + losses.contrastive * contrastive + gamma(turn.images) / 2 * (r1 + r2)
+        terms = {"gan": gan, "contrastive": contrastive, "r1": r1, "r2": r2,
+                 "gap": jnp.mean(at_least_float32(logits["real"])) - jnp.mean(at_least_float32(logits["fake"]))}
+        terms |= diagnostics.game(logits["real"], logits["fake"])
+        if losses.matching:
             # Where no caption of the batch is wrong, the generated latent stands in.
-            terms["matching"] = game.discriminator(real_logits, jnp.where(valid, wrong_logits, fake_logits))
+            terms["matching"] = game.discriminator(logits["real"], jnp.where(valid, logits["wrong"], logits["fake"]))
             loss += losses.matching * terms["matching"]
         return loss, ({}, terms)
 
     def generator_loss(turn: Turn):
         real = latents.of(turn)
-        caption = read(turn.params, turn.batch)
-        known = jax.lax.stop_gradient(caption)  # what players other than the generator see of it
+        caption = text.read(turn.params, turn.batch)
+        known = jax.lax.stop_gradient(caption.sentence)  # what players other than the generator see of it
         fake = imagine(turn.params, turn.batch["noise"], caption)
-        fake_logits, embedding, text_embedding = judge(turn.params, fake, known)
-        gan = game.generator(fake_logits, judge(turn.params, real, known)[0])
+        judged = judge(turn.params, fake, known)
+        gan = game.generator(judged.logits, judge(turn.params, real, known).logits)
         right = alignment.compatible_pairs(alignment.right_pairs(turn.batch["caption"], turn.batch["captions"]))
-        contrastive = alignment.info_nce(embedding, text_embedding, losses.temperature, right)
-        copied = imitation(turn, real, fake)
+        contrastive = alignment.info_nce(judged.embedding, judged.sentence, losses.temperature, right)
+        copied = latents.miss(turn, real, fake)
         loss = gan + losses.contrastive * contrastive + losses.imitation * copied
         few = slice(None, None, 8)  # captions enough to see whether noise changes what is drawn
-        again = imagine(turn.params, fresh_noise(turn.keys[few]), caption[few])
+        again = imagine(turn.params, fresh_noise(turn.keys[few]), jax.tree.map(lambda x: x[few], caption))
         terms = {"gan": gan, "contrastive": contrastive, "imitation": copied}
-        return loss, ({}, terms | diagnostics.draws(real, fake, again, few))
+        flat = lambda z: z.reshape(len(z), -1)
+        return loss, ({}, terms | diagnostics.draws(flat(real), flat(fake), flat(again), few))
 
     def generate(params: dict, aux: dict, batch: dict, example_keys: Array, truncation: Array | float = 1.0) -> Array:
-        z = imagine(params, truncation * fresh_noise(example_keys), read(params, batch))
+        z = imagine(params, truncation * fresh_noise(example_keys), text.read(params, batch))
         return latents.draw(params, aux, z)
 
     phase = lambda name, players, loss: Phase(name, below(*players), loss, name, whole_batch=True)
@@ -158,11 +190,12 @@ def build(config: ConfigDict, tokenizer) -> System:
         phase("discriminator", ["discriminator"], discriminator_loss),
         phase("generator", ["generator", *text.trained], generator_loss),
     )
-    stages = (
-        Stage("autoencoder", lengths.autoencoder, latents.phases, latents.start),
-        Stage("imitation", lengths.imitation, (second,), latents.freeze),
-        Stage("gan", lengths.gan, third),
-    )
+    stages = [Stage("autoencoder", lengths.autoencoder, latents.phases, latents.start),
+              Stage("imitation", lengths.imitation, (second,)), Stage("gan", lengths.gan, third)]
+    # Latents are frozen by the first stage that plays in their space.
+    first = next((number for number in (1, 2) if stages[number].images), 2)
+    stages[first] = stages[first]._replace(enter=latents.freeze)
+    stages = tuple(stage for stage in stages if stage.images)
     return System(
         init=init,
         stages=stages,

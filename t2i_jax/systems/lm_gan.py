@@ -66,10 +66,11 @@ def build(config: ConfigDict, tokenizer) -> System:
     configs.require(bool(text.tuned) or not lengths.text, "stages.text", lengths.text,
                     "0, for no layer of a language model is tuned: set text.kind = 'tuned' and text.tuned_layers")
     latents = _latents.build(config, shape, losses, **dtype)
-    generator = configs.section(config, "generator", AttendingGenerator, latent=latents.size, **dtype)
+    configs.require(len(latents.shape) == 1, "autoencoder.kind", config.autoencoder.kind, "linear, whose latent is one vector")
+    generator = configs.choice(config, "generator", {"attending": AttendingGenerator}, latent=latents.shape[0], **dtype)
     configs.require(generator.attention % generator.heads == 0, "generator.heads", generator.heads,
                     f"a divisor of generator.attention = {generator.attention}")
-    discriminator = configs.section(config, "discriminator", LatentDiscriminator, **dtype)
+    discriminator = configs.choice(config, "discriminator", {"mlp": LatentDiscriminator}, **dtype)
     game = _game.build(
         _game.GameLosses(adversarial=losses.adversarial, matching=losses.matching, contrastive=losses.contrastive,
                          temperature=losses.temperature, gamma=losses.gamma, gamma_fake=losses.gamma),
@@ -79,7 +80,7 @@ def build(config: ConfigDict, tokenizer) -> System:
     def init(key: Array) -> tuple[dict, dict]:
         said = text.nothing()
         made = generator.init(keys.named(key, "generator"), jnp.zeros((1, data.noise)), *said)
-        judged = discriminator.init(keys.named(key, "discriminator"), jnp.zeros((1, latents.size)), said.sentence)
+        judged = discriminator.init(keys.named(key, "discriminator"), jnp.zeros((1, *latents.shape)), said.sentence)
         players, aux = latents.init(key)
         return players | {"text": text.init(key), "generator": made["params"], "discriminator": judged["params"]}, aux
 
@@ -93,13 +94,9 @@ def build(config: ConfigDict, tokenizer) -> System:
         """The turn as the game sees it: latents in the place of pictures."""
         return turn._replace(batch=turn.batch | {"image": latents.of(turn)})
 
-    def imitation(turn: Turn, real: Array, made: Array) -> Array:
-        squares = ((real - made) * turn.aux["latent"]["scale"][None]) ** 2
-        return jnp.mean(jnp.sum(squares, axis=-1)) / turn.aux["latent"]["energy"]
-
     def imitation_loss(turn: Turn):
         made = imagine(turn.params, turn.batch["noise"], text.read(turn.params, turn.batch))
-        return imitation(turn, latents.of(turn), made), ({}, {})
+        return latents.miss(turn, latents.of(turn), made), ({}, {})
 
     def discriminator_loss(turn: Turn):
         said = text.read(turn.params, turn.batch)
@@ -110,7 +107,7 @@ def build(config: ConfigDict, tokenizer) -> System:
         said, seen = text.read(turn.params, turn.batch), in_latents(turn)
         real, made = seen.batch["image"], imagine(turn.params, turn.batch["noise"], said)
         loss, terms = game.generator(seen, made, said.sentence)
-        terms["imitation"] = imitation(turn, real, made)
+        terms["imitation"] = latents.miss(turn, real, made)
         few = slice(None, None, 8)  # captions enough to see whether noise changes what is drawn
         again = imagine(turn.params, fresh_noise(turn.keys[few]), Reading(*(part[few] for part in said)))
         return loss + losses.imitation * terms["imitation"], ({}, terms | diagnostics.draws(real, made, again, few))

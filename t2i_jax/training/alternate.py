@@ -14,6 +14,8 @@ from jax.sharding import Mesh
 
 from t2i_jax import keys
 from t2i_jax.distributed import sharding
+from t2i_jax.distributed.activations import spread_over
+from t2i_jax.distributed.mesh import compiler_options
 from t2i_jax.errors import UserError
 from t2i_jax.objectives.precision import at_least_float32
 from t2i_jax.optimizer import ema_decay
@@ -55,7 +57,8 @@ def compile_update(system: System, stage: Stage, state: State, batch: dict, scan
         def body(state: State, batches: dict):
             reports = []
             for position in range(cycle):
-                state, metrics = step(system, stage, position, state, jax.tree.map(lambda x: x[position], batches))
+                with spread_over(mesh):
+                    state, metrics = step(system, stage, position, state, jax.tree.map(lambda x: x[position], batches))
                 reports.append(jnp.stack([at_least_float32(jnp.asarray(metrics.get(name, jnp.nan))) for name in terms]))
             return state, jnp.stack(reports)
 
@@ -70,6 +73,7 @@ def compile_update(system: System, stage: Stage, state: State, batch: dict, scan
         in_shardings=(shardings, sharding.stacked_batch(mesh)),
         out_shardings=(shardings, sharding.replicated(mesh)),
         donate_argnums=0,
+        compiler_options=compiler_options(mesh),
     )
     return Update(run, terms + tuple(f"ema_distance/{prefix}" for prefix in prefixes), scan_length)
 

@@ -28,7 +28,7 @@ from t2i_jax.distributed import together
 from t2i_jax.errors import UserError
 from t2i_jax.training.formats import upgraded
 
-FORMAT = 2
+FORMAT = 3
 
 
 class Damaged(UserError):

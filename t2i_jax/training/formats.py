@@ -13,4 +13,8 @@ def upgraded(config: dict, version: int) -> dict:
         config["losses"]["imitation"] = config["losses"].pop("reconstruction")
         config["stages"]["imitation"] = 0
         config["optimizers"]["imitation"] = config["optimizers"]["generator"]
+    if version <= 2 and config["system"] == "latent_gan":
+        # Format 2 had one kind of each network.
+        for section, kind in {"autoencoder": "linear", "generator": "mlp", "discriminator": "mlp"}.items():
+            config[section]["kind"] = kind
     return config

@@ -49,6 +49,10 @@ def test_half_precision_images_are_penalised_in_float32():
     np.testing.assert_allclose(value, 4 * (X**2).sum((1, 2)).mean(), rtol=1e-2)
 
 
+def finite_differences(critic, x, keys, sigma=0.01):
+    return penalty.finite_difference_penalty(critic(x), critic(penalty.nudged(x, keys, sigma)), sigma)
+
+
 def test_finite_differences_of_a_linear_critic_are_exact_and_share_noise_by_key():
     with jax.enable_x64(True):
         critic = lambda x: x.reshape(len(x), -1) @ jnp.array(b)
@@ -56,14 +60,13 @@ def test_finite_differences_of_a_linear_critic_are_exact_and_share_noise_by_key(
         noise = jax.vmap(lambda key: jax.random.normal(key, (2, 3), jnp.float32))(keys)
         expected = np.mean((np.asarray(noise, np.float64).reshape(5, 6) @ b) ** 2)
         for x in (X, X + 1):
-            value = penalty.finite_difference_penalty(critic, jnp.array(x), keys, 0.01)
-            np.testing.assert_allclose(value, expected, rtol=1e-9)
+            np.testing.assert_allclose(finite_differences(critic, jnp.array(x), keys), expected, rtol=1e-9)
 
 
-def test_finite_differences_approach_the_gradient_penalty():
+def test_finite_differences_approach_the_gradient_penalty_of_a_quadratic():
     many = jnp.tile(jnp.array(X, jnp.float32), (4000, 1, 1))
     critic = lambda x: quadratic((jnp.array(A, jnp.float32), jnp.array(b, jnp.float32)), x)
-    estimate = penalty.finite_difference_penalty(critic, many, per_example(jax.random.key(0), len(many)), 0.01)
+    estimate = finite_differences(critic, many, per_example(jax.random.key(0), len(many)))
     np.testing.assert_allclose(estimate, penalty.gradient_penalty(critic, many), rtol=0.03)
 
 
@@ -71,9 +74,7 @@ def test_finite_differences_differentiated_by_the_critics_parameters():
     with jax.enable_x64(True):
         keys = per_example(jax.random.key(3), 5)
         noise = np.asarray(jax.vmap(lambda key: jax.random.normal(key, (6,), jnp.float32))(keys), np.float64)
-        loss = lambda vector: penalty.finite_difference_penalty(
-            lambda x: x.reshape(len(x), -1) @ vector, jnp.array(X), keys, 0.01
-        )
+        loss = lambda vector: finite_differences(lambda x: x.reshape(len(x), -1) @ vector, jnp.array(X), keys)
         expected = 2 * np.mean((noise @ b)[:, None] * noise, axis=0)
         np.testing.assert_allclose(jax.grad(loss)(jnp.array(b)), expected, rtol=1e-9)
 

@@ -95,7 +95,7 @@ def single(stage, state, starts, out, mesh):
 
 def main(fsdp, starts, out, *jobs):
     starts, out, mesh = Path(starts), Path(out), make_mesh(int(fsdp))
-    autoencoder, imitation, gan = latent().stages
+    autoencoder, gan = latent().stages  # imitation is left out: the GAN stage freezes the latents
     with jax.enable_x64(True):
         if "starts" in jobs:
             state = cast(jax.jit(lambda: create(latent(), jax.random.key(0)))(), np.float64)
@@ -104,7 +104,7 @@ def main(fsdp, starts, out, *jobs):
             state = load(starts / "autoencoder.npz", np.float64, mesh)
             state = double("autoencoder", latent(), autoencoder, state, out, mesh)
         if "starts" in jobs:
-            save(starts / "gan.npz", enter(imitation, state))
+            save(starts / "gan.npz", enter(gan, state))
         if "double gan" in jobs:
             double("gan", latent(), gan, load(starts / "gan.npz", np.float64, mesh), out, mesh)
         if "double dcgan" in jobs:

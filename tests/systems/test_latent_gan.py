@@ -22,6 +22,7 @@ from t2i_jax.training.state import create
 
 BATCH = 16
 CONFIG = synthetic.config()
+settings = lambda section: {name: value for name, value in CONFIG[section].items() if name != "kind"}
 PHASES = [("autoencoder", "patches"), ("autoencoder", "autoencoder"), ("imitation", "imitation"), ("gan", "discriminator"),
           ("gan", "generator")]
 BEGIN = 512  # images, of the gan stage
@@ -88,11 +89,11 @@ def outputs(state, batch):
     """What the networks say of the batch, from the modules alone, in NumPy."""
     part, shape = 4, (16, 16, 3)  # a quarter of the batch is penalized
     networks = {
-        "autoencoder": Autoencoder(shape, **CONFIG.autoencoder),
+        "autoencoder": Autoencoder(shape, **settings("autoencoder")),
         "patches": PatchDiscriminator(**CONFIG.patches),
         "text": TextEncoder(CONFIG.data.vocabulary, **CONFIG.text),
-        "generator": LatentGenerator(CONFIG.autoencoder.latent, **CONFIG.generator),
-        "discriminator": LatentDiscriminator(**CONFIG.discriminator),
+        "generator": LatentGenerator(CONFIG.autoencoder.latent, **settings("generator")),
+        "discriminator": LatentDiscriminator(**settings("discriminator")),
     }
 
     @jax.jit
@@ -262,7 +263,7 @@ def test_entering_the_imitation_stage_normalizes_latents_and_takes_averaged_weig
     others = lambda params: {player: weights for player, weights in params.items() if player != "autoencoder"}
     jax.tree.map(np.testing.assert_array_equal, others(entered.params), others(state.params))
     jax.tree.map(np.testing.assert_array_equal, (entered.ema, entered.opt_state), (state.ema, state.opt_state))
-    model = Autoencoder((16, 16, 3), **CONFIG.autoencoder)
+    model = Autoencoder((16, 16, 3), **settings("autoencoder"))
     encode = jax.jit(lambda params, x: model.apply({"params": params}, x, method="encode")[0])
     z = np.asarray(encode(entered.params["autoencoder"], sample["image"]), np.float64)
     latent = jax.tree.map(np.asarray, entered.aux["latent"])

@@ -4,6 +4,7 @@ import flax.linen as nn
 import jax.numpy as jnp
 from jax import Array
 
+from t2i_jax.distributed.activations import by_example
 from t2i_jax.models.layers import TransformerBlock
 
 
@@ -35,7 +36,7 @@ class TextEncoder(nn.Module):
             h *= 1 + self.param("gains", nn.initializers.normal(0.5), places.shape).astype(self.dtype)[None]
         h += places.astype(self.dtype)[None]
         for number in range(self.depth):
-            h = TransformerBlock(self.heads, self.hidden, dtype=self.dtype, name=f"block_{number}")(h, mask)
+            h = TransformerBlock(self.heads, self.hidden, dtype=self.dtype, name=f"block_{number}")(by_example(h), mask)
         h = h * mask[..., None]
         mean = h.sum(axis=1) / jnp.maximum(mask.sum(axis=1, keepdims=True), 1)
         return h, nn.RMSNorm(dtype=self.dtype)(mean)
