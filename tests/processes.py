@@ -37,7 +37,8 @@ def arrays(workdir: Path, system: System) -> tuple[dict[str, np.ndarray], dict]:
     path, run = checkpoint.newest_good(workdir)
     here = jax.sharding.SingleDeviceSharding(jax.devices()[0])
     abstract = jax.eval_shape(lambda key: create(system, key), jax.random.key(0))
-    state = checkpoint.load_state(path, jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=here), abstract))
+    placed = jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=here), abstract)
+    state = checkpoint.load_state(path, placed)
     state = dataclasses.replace(state, key=jax.random.key_data(state.key))
     return {jax.tree_util.keystr(k): np.asarray(x) for k, x in jax.tree_util.tree_leaves_with_path(state)}, run.about
 

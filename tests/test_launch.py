@@ -26,8 +26,8 @@ def readme_commands():
 
 
 def readme_command(start):
-    (command,) = [command for command in readme_commands() if " ".join(command).startswith(start)]
-    return [sys.executable, *command[1:]] if command[0] == "python" else command
+    (command,) = [command for command in readme_commands() if start in " ".join(command)]
+    return [sys.executable, *command[1:]] if command[0].endswith("python") else command
 
 
 @pytest.fixture
@@ -51,7 +51,7 @@ def run(command, tmp_path, **more):
 
 
 def test_the_readme_shows_every_launcher():
-    shown = {command[1] if command[0] == "python" else command[0] for command in readme_commands()}
+    shown = {command[1] if command[0].endswith("python") else command[0] for command in readme_commands()}
     assert shown == {f"launch/{file.name}" for file in LAUNCH.iterdir() if file.suffix in (".py", ".sh")}
 
 
@@ -103,7 +103,8 @@ def test_slurm_submits_one_task_for_each_gpu(stand_in, tmp_path):
     assert called() == shlex.split(expected)[1:]
 
 
-@pytest.mark.parametrize("code, restarts, requeued", [(0, 0, False), (2, 0, False), (75, 0, True), (137, 3, True), (75, 100, False)])
+@pytest.mark.parametrize("code, restarts, requeued", [(0, 0, False), (2, 0, False), (75, 0, True), (137, 3, True),
+                                                      (75, 100, False)])
 def test_a_slurm_job_queues_itself_again_but_never_after_2(code, restarts, requeued, stand_in, tmp_path):
     stand_in("srun", code=code)
     stand_in("scontrol")

@@ -26,7 +26,8 @@ def folder(tmp_path_factory):
         (folder / name).mkdir()
         among = {"T2I_COORDINATOR": f"127.0.0.1:{processes.free_port()}", "T2I_PROCESSES": str(count)} if count > 1 else {}
         command = [WORKER, fsdp, folder, folder / name, *jobs]
-        ended = processes.end([processes.begin(command, devices, T2I_PROCESS=str(index), **among) for index in range(count)], 600)
+        started = [processes.begin(command, devices, T2I_PROCESS=str(index), **among) for index in range(count)]
+        ended = processes.end(started, 600)
         assert [one.code for one in ended] == [0] * count, ended
 
     first, *others = WORKERS
