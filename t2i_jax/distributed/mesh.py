@@ -14,13 +14,17 @@ def make_mesh(fsdp: int = 1, devices: Sequence[jax.Device] | None = None) -> Mes
     """Mesh [data, fsdp] over every device, or those given; `fsdp` devices share one copy of the parameters.
 
     Axes are `Auto`: the compiler places what the rules in `sharding` leave open.
-    Raises UserError where `fsdp` does not divide the device count.
+    Raises UserError where `fsdp` does not divide the device count, or a TPU slice does not have such sides.
     """
     devices = jax.devices() if devices is None else devices
     count = len(devices)
     if fsdp < 1 or count % fsdp:
         raise UserError(f"config: fsdp = {fsdp} is impossible on {count} devices; accepted: a divisor of {count}")
-    return jax.make_mesh((count // fsdp, fsdp), AXES, axis_types=(AxisType.Auto,) * len(AXES), devices=devices)
+    try:
+        return jax.make_mesh((count // fsdp, fsdp), AXES, axis_types=(AxisType.Auto,) * len(AXES), devices=devices)
+    except NotImplementedError as error:  # axes of the mesh are made of whole axes of the slice
+        raise UserError(f"config: fsdp = {fsdp} cannot be laid out on {count} devices wired as these are; accepted: a product "
+                        "of side lengths of the slice") from error
 
 
 def compiler_options(mesh: Mesh) -> dict[str, str]:

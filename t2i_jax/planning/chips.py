@@ -18,11 +18,10 @@ class Chip(NamedTuple):
     price: float  # US dollars a chip-hour, on demand; assumed, prices differ by region and change
 
 
-# Interconnect: published totals over all ports and both ways are 2400, 1600, 4800 and 3584 Gbit/s; a link carries a sixth
-# (three-dimensional tori) or a quarter of that, half of it each way, of which about 9/10 arrive: 45, 45, 90 and 90 GB/s a
-# link are what is reached in practice. Collectives are priced at two links, one ring, whatever axes they span.
+# Interconnect: those pages give 1600, 4800 and 3584 Gbit/s a chip, one way over all its 4, 6 and 4 links, that is 50, 100 and
+# 112 GB/s a link; 45, 90 and 90 are assumed to arrive. A collective is priced at two links, a ring round one side of the
+# slice, whatever sides it spans.
 CHIPS = {
-    "v4": Chip(275e12, 32e9, 1200e9, 90e9, 1.05e9, 3.22),
     "v5e": Chip(197e12, 15.75 * 2**30, 819e9, 90e9, 1.50e9, 1.20),
     "v5p": Chip(459e12, 95e9, 2765e9, 180e9, 1.75e9, 4.20),
     "v6e": Chip(918e12, 32e9, 1640e9, 180e9, 1.75e9, 2.70),

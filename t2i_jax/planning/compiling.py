@@ -24,8 +24,10 @@ from t2i_jax.systems import Stage, System
 from t2i_jax.training import alternate
 from t2i_jax.training.state import State, create
 
-# libtpu looks for TPUs of this machine and its neighbours, and locks them; planning needs neither.
-ENVIRONMENT = {"TPU_SKIP_MDS_QUERY": "1", "ALLOW_MULTIPLE_LIBTPU_LOAD": "1"}
+# libtpu looks for TPUs of this machine and its neighbours, locks them, and complains where there are none; planning needs
+# neither, and several plans may be made at once.
+ENVIRONMENT = {"TPU_SKIP_MDS_QUERY": "1", "ALLOW_MULTIPLE_LIBTPU_LOAD": "1", "TPU_WORKER_HOSTNAMES": "localhost",
+               "TPU_ACCELERATOR_TYPE": "v5litepod-4", "TPU_STDERR_LOG_LEVEL": "3", "TPU_MIN_LOG_LEVEL": "3"}
 
 
 @dataclasses.dataclass(frozen=True)

@@ -146,9 +146,9 @@ def touched(instruction: Instruction, where: Computation, program: Program) -> f
         return 2 * instruction.bytes
     if instruction.opcode == "dynamic-update-slice":
         return 2 * where[instruction.operands[1]].bytes
-    total = 0.0 if instruction.opcode == "copy-start" and instruction.shapes[0].fast else instruction.bytes
-    if instruction.opcode == "copy-start":
-        total = instruction.shapes[0].bytes * (not instruction.shapes[0].fast)
+    # What starts a copy gives the copy, then the original and a flag.
+    started = instruction.opcode == "copy-start"
+    total = instruction.shapes[0].bytes * (not instruction.shapes[0].fast) if started else instruction.bytes
     if inside:
         parameters = {int(re.match(r"\d+", i.rest)[0]): i.name for i in inside.values() if i.opcode == "parameter"}
         total = 0.0

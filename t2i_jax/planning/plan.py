@@ -48,6 +48,8 @@ def plan(config: ConfigDict, stage: str, topology: str, batch: Batch, search: bo
     about = (topology, mesh.size, stage, config.batch_size, mesh.shape["fsdp"], config.stages[stage])
     try:
         compiled = compile_stage(config, stage, mesh, batch(config))
+        if compiled.peak > chip.memory:  # the compiler lets a little more pass than its parts, added up, leave room for
+            raise DoesNotFit(compiled.peak, chip.memory, compiled.largest)
     except DoesNotFit as refusal:
         for changes in ladder(config, chips) if search else ():
             changed = plan(with_changes(config, changes), stage, topology, batch, search=False)

@@ -7,9 +7,11 @@
                            generator, text minimise L_G(G(n, t), z) + w_nce InfoNCE(G(n, t), t) + w_rec L_rec
     picture = the one of latent G(n, t), in one forward pass; s: the latents' scale
 
-L_D, L_G: `losses.adversarial`, relativistic pairing by default (R3GAN, Huang et al. 2024). The noise n of an example stands for
-its picture (data/coupling.py): imitation teaches what a caption says and how noise decides what it leaves open, cheaply; the
-game then sharpens what squared errors blur. The text encoder learns in the generator's turn; the discriminator reads it as is.
+Latents are vectors and the players perceptrons, or maps and transformers that read words too (`autoencoder.kind`). L_D, L_G:
+`losses.adversarial`, relativistic pairing by default (R3GAN, Huang et al. 2024); R1 + R2 exactly or by finite differences.
+The noise n of an example stands for its picture (data/coupling.py) unless `data.coupled` is false: imitation teaches what a
+caption says and how noise decides what it leaves open, cheaply; the game then sharpens what squared errors blur. The text
+encoder learns in the generator's turn; the discriminator reads it as is.
 """
 
 import dataclasses

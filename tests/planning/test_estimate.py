@@ -1,5 +1,7 @@
 """The roofline by hand, chips and slices by name, the order in which changes are tried."""
 
+import dataclasses
+
 import pytest
 from running import CONFIGS
 
@@ -58,7 +60,7 @@ def test_the_first_change_that_fits_is_found_by_trying_and_reported(monkeypatch)
         tried.append((config.generator.keep, config.fsdp, config.batch_size))
         if config.fsdp < 32:
             raise DoesNotFit(20 * 2**30, 15.75 * 2**30, (("bf16[9] of player", 3 * 2**30),))
-        return compiled(40.0)
+        return dataclasses.replace(compiled(40.0), temporary=(16 if config.batch_size > 512 else 1) * 2**30)
 
     class Mesh:
         size, shape = 64, {"data": 2, "fsdp": 32}
@@ -68,9 +70,10 @@ def test_the_first_change_that_fits_is_found_by_trying_and_reported(monkeypatch)
     monkeypatch.setattr(planning, "model_flops", lambda config, stage, batch: 1e15)
     config = configs.load(f"{CONFIGS / 'latent_gan_256.py'}:b", ["--config.batch_size=1024"])
     found = planning.plan(config, "gan", "v5e:8x8", lambda config: {})
-    assert tried == [(True, 16, 1024), (False, 16, 1024), (False, 32, 1024)]
-    assert found.compiled is None and found.changes == {"generator.keep": False, "discriminator.keep": False, "fsdp": 32}
+    assert tried == [(True, 16, 1024), (False, 16, 1024), (False, 32, 1024), (False, 64, 1024), (False, 64, 512)]
+    assert found.compiled is None and found.changes == {
+        "generator.keep": False, "discriminator.keep": False, "fsdp": 64, "batch_size": 512}
     said = report.text(found, 10)
-    for words in ("needs 20.00 of 15.75 GiB", "3.00 GiB  bf16[9] of player", "--config.fsdp=32", "chip-hours"):
+    for words in ("needs 20.00 of 15.75 GiB", "3.00 GiB  bf16[9] of player", "--config.fsdp=64 --config.batch_size=512", "chip-hours"):
         assert words in said
     assert report.record(found, 10)["changed"]["fits"] and "20.00 of 15.75" in report.table([found], 10)
