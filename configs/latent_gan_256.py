@@ -1,7 +1,7 @@
 """latent_gan for TPU pods: 256x256 pictures, a transformer GAN in the latents of a convolutional autoencoder.
 
     t2i plan  --config configs/latent_gan_256.py:xl --topology v5e:16x16        # what it needs and costs, on any machine
-    t2i train --config configs/latent_gan_256.py:xl --workdir gs://bucket/xl --config.data.path=/data/pictures
+    t2i train --config configs/latent_gan_256.py:xl --workdir /mnt/shared/xl --config.data.path=/mnt/shared/pictures
     t2i train --config configs/latent_gan_256.py:tiny --workdir runs/tiny       # every part as small as it works: the tests
 
 Sizes (parameters in millions: generator, discriminator): b (105, 109), l (317, 340), xl (711, 775); beside them a text encoder of

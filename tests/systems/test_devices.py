@@ -12,7 +12,7 @@ WORKERS = {  # name: (processes, devices of each, fsdp, jobs); compiling is what
     "one": (1, 1, 1, ["starts", "double autoencoder", "double gan", "double dcgan", "single gan"]),
     "eight": (1, 8, 1, ["double autoencoder", "double gan", "double dcgan", "single gan"]),
     "two processes": (2, 2, 1, ["double gan", "single gan"]),
-    "four processes, parameters split in two": (4, 2, 2, ["double gan"]),
+    "four processes, parameters split in two": (4, 2, 2, ["double gan", "single gan"]),
 }
 
 
