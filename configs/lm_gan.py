@@ -13,20 +13,20 @@ R-precision (top 1 of 100) / Frechet distance, mean and standard deviation of tw
 pictures of a group; A: a skin tone never seen with that profession and gender, B: a profession and gender never seen together;
 95 paraphrases (configs/paraphrases.json, written before any training) judged by the captions that they paraphrase.
 
-                          training                 compositions/A           compositions/B           concepts
-    real pictures         .990                     .978                     .869                     .060
-    MiniLM (:small)       .887 ±.005 / .027 ±.001  .902 ±.004 / .017 ±.000  .791 ±.064 / .127 ±.020  .034 ±.009 / .478 ±.033
-    own (:own)            .890 ±.019 / .021 ±.002  .933 ±.016 / .014 ±.001  .824 ±.006 / .112 ±.008  .037 ±.005 / .550 ±.023
+                    training                 compositions/A           compositions/B           concepts
+    real pictures   .990                     .978                     .869                     .060
+    MiniLM (:small) .887 ±.005 / .027 ±.001  .902 ±.004 / .017 ±.000  .791 ±.064 / .127 ±.020  .034 ±.009 / .478 ±.033
+    own (:own)      .890 ±.019 / .021 ±.002  .933 ±.016 / .014 ±.001  .824 ±.006 / .112 ±.008  .037 ±.005 / .550 ±.023
 
-                          paraphrases              the captions themselves
-    MiniLM (:small)       .226 ±.052 / .271 ±.010  .911 ±.022 / .075 ±.004
-    own (:own)            .042 ±.015 / .360 ±.024  .911 ±.007 / .070 ±.006
+                    paraphrases              the captions themselves
+    MiniLM (:small) .226 ±.052 / .271 ±.010  .911 ±.022 / .075 ±.004
+    own (:own)      .042 ±.015 / .360 ±.024  .911 ±.007 / .070 ±.006
 
 So MiniLM is better where words were never trained on: five times the R-precision on paraphrases, a lower distance on
 concepts (whose R-precision says nothing: that of real pictures is .06). It is not better on held-out compositions, where all
 words are known: its sentences that differ in the skin tone alone have a cosine of .95, in the gender alone .80, unrelated ones
-.23, so what decides there is a small part of what is read; from them ridge regression to pixels errs more than from
-a bag of words (mean square .026 against .015 on A, .035 against .026 on B). Seen: known people and objects alike for both, with
+.23, so what decides there is a small part of what is read; from them ridge regression to pixels errs more than from a
+bag of words (mean square .026 against .015 on A, .035 against .026 on B). Seen: known people and objects alike for both, with
 speckle; unseen tones often too light or too dark by one step, hair of the other gender; concepts are blurs of the right
 kind at best (a flag without its colours, a keycap with a smudge for the figure, the face of a mechanic).
 
