@@ -98,7 +98,7 @@ def in_training(tiny_run, tiny_evaluator):
     run = newest_good(tiny_run)[1]
     config = configs.from_json(run.config)
     data = open_data(configs.section(config, "data", DataOptions), tiny_run, Tokenizer.from_json(run.tokenizer))
-    system = systems.build(config, data.tokenizer)
+    system = systems.build(config, data.text)
     return hook(tiny_evaluator, system, data, num=24), create(system, jax.random.key(0)), system, data
 
 

@@ -4,6 +4,7 @@ import json
 
 import jax
 import jax.numpy as jnp
+import killed
 import numpy as np
 import playing
 import pytest
@@ -26,17 +27,19 @@ def batch_of(config):
     return batch | {"noise": jnp.asarray(noise)}
 
 
-def test_it_trains_goes_on_and_draws(tmp_path):
-    sizes = [f"--config.{each}" for each in (*SMALL, "data.limit=32", "run.checkpoint_every=32", "run.samples_every=0")]
-    lengths = lambda gan: [*sizes, "--config.stages.autoencoder=32", f"--config.stages.gan={gan}"]
-    assert call("train", "--config", SPEC, "--workdir", tmp_path, *lengths(32)) == 0
-    lines = [json.loads(line) for line in (tmp_path / "metrics.jsonl").read_text().splitlines()]
+def test_it_trains_is_killed_and_goes_on_to_the_same_bits_and_draws(tmp_path):
+    overrides = (*SMALL, "data.limit=32", "run.checkpoint_every=32", "run.samples_every=0", "stages.autoencoder=64",
+                 "stages.gan=64")
+    whole = tmp_path / "whole"
+    killed.train(SPEC, whole, *overrides)
+    lines = [json.loads(line) for line in (whole / "metrics.jsonl").read_text().splitlines()]
     terms = {name: value for line in lines for name, value in line.items()}
     for name in ("discriminator/r1", "discriminator/matching", "generator/contrastive", "autoencoder/mean_square"):
         assert np.isfinite(terms[name]), name
-    assert call("sample", "--workdir", tmp_path, "--prompt", "a three", "--num", 2, "--out", tmp_path / "three.png") == 0
+    assert call("sample", "--workdir", whole, "--prompt", "a three", "--num", 2, "--out", tmp_path / "three.png") == 0
     with Image.open(tmp_path / "three.png") as picture:
         assert np.ptp(np.asarray(picture)) > 10
+    killed.dies_and_ends_in_the_same_bits(SPEC, whole, tmp_path / "killed", *overrides)
 
 
 def test_the_discriminators_turn_is_the_sum_of_its_terms_judged_apart():
@@ -53,7 +56,7 @@ def test_the_discriminators_turn_is_the_sum_of_its_terms_judged_apart():
 
     @jax.jit
     def compute():
-        caption = _reading.build(table.config).read(state.params, batch)
+        caption = _reading.build(table.config, None).read(state.params, batch)
         z = table.system.codec.encode(state.params, state.aux, batch["image"]).reshape(-1, *shape)
         latent = state.aux["latent"]
         real = (z - latent["mean"][None, None, None]) / latent["scale"][None, None, None]
