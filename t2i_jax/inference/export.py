@@ -4,7 +4,7 @@ import json
 import os
 import shutil
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from importlib.metadata import version
 from pathlib import Path
 
@@ -68,8 +68,8 @@ def export(model: TextToImage, weights: str, tokenizer: Tokenizer, text_length: 
         raise UserError(f"--out: cannot write {out}: {error.strerror or error}") from error
 
 
-def read_of(draw, arrays: dict[str, np.ndarray], *inputs) -> dict[str, np.ndarray]:
-    """Those of `arrays` that drawing reads; the others only served training."""
+def read_of(draw: Callable, arrays: Mapping[str, Array], *inputs) -> dict[str, Array]:
+    """Those of `arrays` by path that `draw(arrays, *inputs)` reads; the others only served training."""
     traced = jax.make_jaxpr(lambda arrays: draw(arrays, *inputs))(arrays).jaxpr
     read = {id(variable) for equation in traced.eqns for variable in equation.invars}
     return {path: arrays[path] for path, variable in zip(sorted(arrays), traced.invars, strict=True) if id(variable) in read}

@@ -7,7 +7,9 @@ from collections.abc import Sequence
 import jax
 import numpy as np
 
+from t2i_jax.inference.export import read_of
 from t2i_jax.inference.pipeline import BUCKET, TextToImage
+from t2i_jax.paths import flat, nested
 
 
 def milliseconds_per_picture(model: TextToImage, prompts: Sequence[str], repeats: int = 5) -> float:
@@ -28,7 +30,5 @@ def parameters_read(model: TextToImage) -> int:
     """How many of the model's parameters its drawing reads; the others only served training."""
     text = model.system.encode(["a prompt"])
     keys, options = jax.random.split(jax.random.key(0), 1), model.system.options
-    draw = lambda params: model.system.generate(params, model.aux, text, keys, **options)
-    traced = jax.make_jaxpr(draw)(model.params).jaxpr
-    read = {id(variable) for equation in traced.eqns for variable in equation.invars}
-    return sum(variable.aval.size for variable in traced.invars if id(variable) in read)
+    draw = lambda paths: model.system.generate(nested(paths), model.aux, text, keys, **options)
+    return sum(array.size for array in read_of(draw, flat(model.params)).values())
