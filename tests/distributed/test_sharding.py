@@ -5,12 +5,16 @@ import jax.numpy as jnp
 import pytest
 from jax.sharding import AbstractMesh, AxisType, PartitionSpec
 from running import CONFIGS
+from tiny_models import write_tiny
 
 from t2i_jax import config as configs
 from t2i_jax import systems
 from t2i_jax.distributed import activations, sharding
 from t2i_jax.distributed.mesh import compiler_options, make_mesh
 from t2i_jax.errors import UserError
+from t2i_jax.paths import flat
+from t2i_jax.pretrained.captions import CachedText
+from t2i_jax.pretrained.language import load_language_model
 from t2i_jax.training.state import create
 
 MESH = AbstractMesh((2, 4), ("data", "fsdp"), axis_types=(AxisType.Auto,) * 2)
@@ -43,9 +47,10 @@ def test_a_large_array_without_a_rule_is_refused_by_name_and_a_small_one_is_whol
 
 
 @pytest.mark.parametrize("file", sorted(file.stem for file in CONFIGS.glob("*.py") if file.stem != "folder"))
-def test_every_array_of_every_system_has_a_rule_and_moments_are_split_as_their_parameters(file, monkeypatch):
+def test_every_array_of_every_system_has_a_rule_and_moments_are_split_as_their_parameters(file, tiny_bert, monkeypatch):
     monkeypatch.setattr(sharding, "SMALLEST_SHARDED", 2**8)
-    system = systems.build(configs.load(f"{CONFIGS / file}.py:tiny"), None)
+    text = CachedText(load_language_model(tiny_bert), "float16") if file == "lm_gan" else None
+    system = systems.build(configs.load(f"{CONFIGS / file}.py:tiny"), text)
     state = jax.eval_shape(lambda: create(system, jax.random.key(0)))
     placed = sharding.parameters(state, MESH)
     names = lambda tree: {sharding._joined(path): x.spec for path, x in jax.tree_util.tree_leaves_with_path(tree)}
@@ -54,6 +59,13 @@ def test_every_array_of_every_system_has_a_rule_and_moments_are_split_as_their_p
     for path, spec in rest.items():
         owner = next((name for name in params if path.endswith("/" + name)), None)
         assert spec == (params[owner] if owner else PartitionSpec()) or "codebook" in path, path
+
+
+@pytest.mark.parametrize("family", ["bert", "t5", "clip"])
+def test_every_array_of_a_language_model_has_a_rule(family, tmp_path):
+    params = load_language_model(write_tiny(tmp_path / family, family)).params
+    for path, x in flat(params).items():
+        assert sharding.splittable(f"text/model/{path}", x.shape) == 0, path
 
 
 def test_activations_are_split_by_example_inside_training_alone_and_only_where_they_divide():

@@ -41,8 +41,9 @@ def table(tiny_bert):
 def out(table):
     """What the networks say of latents, and the latents, in NumPy; `made` are the generator's."""
     config = table.config
-    generator = AttendingGenerator(config.autoencoder.latent, **config.generator)
-    discriminator = LatentDiscriminator(**config.discriminator)
+    settings = lambda section: {name: value for name, value in config[section].items() if name != "kind"}
+    generator = AttendingGenerator(config.autoencoder.latent, **settings("generator"))
+    discriminator = LatentDiscriminator(**settings("discriminator"))
     codec = table.system.codec
 
     @playing.quick
