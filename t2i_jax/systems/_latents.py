@@ -28,7 +28,7 @@ from t2i_jax.objectives.augment import cut_mix, mirror
 from t2i_jax.objectives.precision import at_least_float32
 from t2i_jax.objectives.reconstruction import smooth_absolute
 from t2i_jax.paths import below
-from t2i_jax.systems import Codec, Phase, Turn
+from t2i_jax.systems import Codec, Phase, Stage, Turn
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -63,6 +63,17 @@ class Latents(NamedTuple):
     miss: Callable[[Turn, Array, Array], Array]  # (turn, real, made) -> mean squared distance, a share of latents' variance
     draw: Callable[[dict, dict, Array], Array]  # (params, aux, scaled latents) -> images [B, H, W, C] in [-1, 1]
     codec: Codec
+
+    def before(self, images: int, *stages: Stage) -> tuple[Stage, ...]:
+        """`stages` that play in the space, after that of the autoencoder, which takes so many images; those of 0 left out.
+
+        The first of them freezes the latents, whether the autoencoder was trained here or came with --init-from.
+        """
+        playing = [stage for stage in stages if stage.images]
+        if playing:
+            playing[0] = playing[0]._replace(enter=self.freeze)
+        own = [Stage("autoencoder", images, self.phases, self.start)] if images else []
+        return (*own, *playing)
 
 
 def build(config: ConfigDict, shape: tuple[int, int, int], losses: AutoencoderLosses, **dtype) -> Latents:

@@ -192,12 +192,8 @@ def build(config: ConfigDict, tokenizer) -> System:
         phase("discriminator", ["discriminator"], discriminator_loss),
         phase("generator", ["generator", *text.trained], generator_loss),
     )
-    stages = [Stage("autoencoder", lengths.autoencoder, latents.phases, latents.start),
-              Stage("imitation", lengths.imitation, (second,)), Stage("gan", lengths.gan, third)]
-    # Latents are frozen by the first stage that plays in their space.
-    first = next((number for number in (1, 2) if stages[number].images), 2)
-    stages[first] = stages[first]._replace(enter=latents.freeze)
-    stages = tuple(stage for stage in stages if stage.images)
+    stages = latents.before(lengths.autoencoder, Stage("imitation", lengths.imitation, (second,)),
+                            Stage("gan", lengths.gan, third))
     return System(
         init=init,
         stages=stages,

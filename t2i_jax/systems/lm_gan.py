@@ -120,19 +120,15 @@ def build(config: ConfigDict, tokenizer) -> System:
     # The language model waits for the last stage, where there is one.
     drawing = ("generator", *(text.own if lengths.text else text.trained))
     judging = phase("discriminator", ["discriminator"], discriminator_loss)
-    stages = [Stage("autoencoder", lengths.autoencoder, latents.phases, latents.start)]
-    stages += [
+    stages = latents.before(
+        lengths.autoencoder,
         Stage("imitation", lengths.imitation, (phase("imitation", drawing, imitation_loss),)),
         Stage("gan", lengths.gan, (judging, phase("generator", drawing, generator_loss))),
         Stage("text", lengths.text, (judging, phase("text", text.tuned, generator_loss))),
-    ]
-    stages = [stage for stage in stages if stage.images]
-    after = next((n for n, stage in enumerate(stages) if stage.name != "autoencoder"), None)
-    if after is not None:  # the autoencoder moves no more, whether it was trained here or came with --init-from
-        stages[after] = stages[after]._replace(enter=latents.freeze)
+    )
     return System(
         init=init,
-        stages=tuple(stages),
+        stages=stages,
         optimizers=optimizers_of(config, stages),
         ema={"autoencoder": config.ema.autoencoder, "text": config.ema.generator, "generator": config.ema.generator},
         encode=lambda captions: tokenizer.arrays(captions, data.text_length),
