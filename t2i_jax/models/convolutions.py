@@ -8,6 +8,7 @@ from collections.abc import Callable
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
+from einops import rearrange
 from jax import Array, lax
 
 LAYOUT = ("NHWC", "HWIO", "NHWC")
@@ -24,6 +25,24 @@ def unfold(images: Array, size: int, stride: int) -> Array:
     ], axis=-1)
 
 
+def overlap(images: Array, kernel: Array, stride: int) -> Array:
+    """`convolve_transposed` as one matrix product: each place draws `stride`-sided blocks, few of which meet at a place.
+
+    Blocks are added up before they are laid out as pictures, in (K/stride)^2 sums of whole arrays instead of K^2.
+    """
+    (batch, height, width, channels), (size, _, features, _) = images.shape, kernel.shape
+    steps = -(-size // stride)  # blocks that a kernel spans, down and to the right; one cut short is filled with zeros
+    rest = steps * stride - size
+    blocks = rearrange(jnp.pad(kernel, ((0, rest), (0, rest), (0, 0), (0, 0))), "(a p) (b q) o c -> c (a b p q o)", a=steps, b=steps)
+    drawn = (images.reshape(-1, channels) @ blocks).reshape(batch, height, width, steps, steps, stride, stride, features)
+    shifted = lambda down, right: jnp.pad(
+        drawn[:, :, :, down, right], ((0, 0), (down, steps - 1 - down), (right, steps - 1 - right), (0, 0), (0, 0), (0, 0)))
+    total = sum(shifted(down, right) for down in range(steps) for right in range(steps))
+    picture = rearrange(total, "b h w p q o -> b (h p) (w q) o")
+    above = (size - stride) // 2  # what "same" adds before, and its transpose takes away
+    return picture[:, above : above + height * stride, above : above + width * stride]
+
+
 def convolve(images: Array, kernel: Array, stride: int = 1) -> Array:
     """"Same" cross-correlation: [B, H, W, C] with kernel [K, K, C, O] to [B, H/stride, W/stride, O]."""
     size, _, _, features = kernel.shape
@@ -38,8 +57,12 @@ def convolve_transposed(images: Array, kernel: Array, stride: int = 1) -> Array:
     """The transpose of `convolve`, its gradient for pictures: [B, H, W, C], [K, K, O, C] to [B, H*stride, W*stride, O]."""
     batch, height, width, _ = images.shape
     larger = jax.ShapeDtypeStruct((batch, height * stride, width * stride, kernel.shape[2]), images.dtype)
-    (transposed,) = jax.linear_transpose(lambda x: convolve(x, kernel, stride), larger)(images)
-    return transposed
+
+    def transposed(images: Array, kernel: Array) -> Array:
+        convolution = lambda x: lax.conv_general_dilated(x, kernel, (stride, stride), "SAME", dimension_numbers=LAYOUT)
+        return jax.linear_transpose(convolution, larger)(images)[0]
+
+    return lax.platform_dependent(images, kernel, cpu=lambda x, k: overlap(x, k, stride), default=transposed)
 
 
 class Conv(nn.Module):

@@ -22,19 +22,19 @@ class Judgement(NamedTuple):
 
     logits: Array  # [B], of two classes [B, (fake, real)]
     embedding: Array  # [B, E], of the picture
-    sentence: Array  # [B, E], of the caption
+    sentence: Array  # [B, E], of the caption; of N captions beside each picture logits and this have a leading axis [N, ...]
 
 
 def judgement(features: Array, sentence: Array, size: int, classes: int = 1, dtype: jnp.dtype | None = None,
               embed: str = "embed_latent") -> Judgement:
-    """The heads on features [B, F] beside a sentence [B, D], as layers of the calling module; size: E.
+    """The heads on features [B, F] beside a sentence [B, D], or several [N, B, D], as layers of the calling module; size: E.
 
     classes: 2 for logits [B, (fake, real)], where the projection belongs to "real".
     """
     dense = lambda features, name: nn.Dense(features, dtype=dtype, name=name)
     matches = jnp.sum(dense(size, "project")(features) * dense(size, "condition")(sentence), axis=-1) / size**0.5
     logits = dense(classes, "logit")(features)
-    logits = logits[:, 0] + matches if classes == 1 else logits.at[:, -1].add(matches)
+    logits = logits[:, 0] + matches if classes == 1 else logits + matches[..., None] * (jnp.arange(classes) == classes - 1)
     return Judgement(logits, dense(size, embed)(features), dense(size, "embed_sentence")(sentence))
 
 

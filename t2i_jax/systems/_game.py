@@ -13,6 +13,7 @@ from collections.abc import Callable
 from typing import NamedTuple
 
 import jax
+import jax.numpy as jnp
 from jax import Array
 from ml_collections import ConfigDict
 
@@ -57,7 +58,8 @@ def check(config: ConfigDict, generator: DenseGenerator | ConvGenerator | TextCo
 
 
 def build(losses: GameLosses, judge: Judge) -> Game:
-    """judge: (params, images, sentences) -> (logits [B], image embedding [B, E], sentence embedding [B, E]).
+    """judge: (params, images [B, ...], sentences [B, D]) -> (logits [B], image embedding [B, E], sentence embedding [B, E]);
+    of sentences [N, B, D] beside the same pictures: logits [N, B], embeddings [B, E] and [N, B, E].
 
     The discriminator's loss reads `params["discriminator"]` for λ₁ and λ₂; the generator's side passes the discriminator
     no gradient through sentences. Raises UserError for an unknown adversarial loss.
@@ -72,13 +74,14 @@ def build(losses: GameLosses, judge: Judge) -> Game:
     def discriminator(turn: Turn, made: Array, sentence: Array) -> tuple[Array, dict]:
         images = turn.batch["image"]
         right = alignment.right_pairs(turn.batch["caption"], turn.batch["captions"])
-        real, seen, said = look(turn, images, sentence)
         fake = look(turn, made, sentence)[0]
-        gan = sides.discriminator(real, fake)
-        if losses.matching:
+        if losses.matching:  # real pictures are looked at once, and judged beside both captions
             other, valid = alignment.wrong_captions(right)
-            wrong = look(turn, images, sentence[other])[0]
+            (real, wrong), seen, (said, _) = look(turn, images, jnp.stack([sentence, sentence[other]]))
             gan = adversarial.matching_aware(sides.discriminator, real, fake, wrong, valid=valid)
+        else:
+            real, seen, said = look(turn, images, sentence)
+            gan = sides.discriminator(real, fake)
         loss, terms = gan, {"gan": gan, **diagnostics.game(real, fake)}
         if losses.contrastive:
             terms["contrastive"] = alignment.info_nce(seen, said, losses.temperature, right)
