@@ -32,9 +32,10 @@ def judgement(features: Array, sentence: Array, size: int, classes: int = 1, dty
     classes: 2 for logits [B, (fake, real)], where the projection belongs to "real".
     """
     dense = lambda features, name: nn.Dense(features, dtype=dtype, name=name)
-    matches = jnp.sum(dense(size, "project")(features) * dense(size, "condition")(sentence), axis=-1) / size**0.5
-    logits = dense(classes, "logit")(features)
-    logits = logits[:, 0] + matches if classes == 1 else logits + matches[..., None] * (jnp.arange(classes) == classes - 1)
+    beside = lambda x: jnp.broadcast_to(x, (*sentence.shape[:-1], x.shape[-1]))  # each caption
+    matches = jnp.sum(beside(dense(size, "project")(features)) * dense(size, "condition")(sentence), axis=-1) / size**0.5
+    logits = beside(dense(classes, "logit")(features))
+    logits = logits[..., 0] + matches if classes == 1 else logits.at[..., -1].add(matches)
     return Judgement(logits, dense(size, embed)(features), dense(size, "embed_sentence")(sentence))
 
 

@@ -29,6 +29,7 @@ sys.path[:0] = [str(TESTS), str(TESTS / "systems")]
 
 import playing  # noqa: E402
 import torch  # noqa: E402
+import transformer_twins  # noqa: E402
 import twins  # noqa: E402
 
 from t2i_jax import keys, systems  # noqa: E402
@@ -143,6 +144,40 @@ class AutoencoderTwin(Twin):
         return [value]
 
 
+class LatentTwin(Twin):
+    """The GAN stage of a transformer's latent_gan; it is given the latents of pictures, which ours makes of them."""
+
+    turns = {"discriminator": ("discriminator",), "generator": ("generator", "text")}
+    drawn = "penalty"
+
+    def networks(self, config) -> dict:
+        width, latent = config.text.width, latent_of(config)
+        return {
+            "text": transformer_twins.Text(config.data.vocabulary, width, config.data.text_length),
+            "generator": transformer_twins.Generator(config.generator, latent, config.data.noise, width),
+            "discriminator": transformer_twins.Discriminator(config.discriminator, latent, width),
+        }
+
+    def imagine(self, batch: dict):
+        words, sentence = self.players["text"](batch["tokens"], batch["mask"])
+        return self.players["generator"](batch["noise"], sentence, words, batch["mask"]), sentence
+
+    def step(self, batch: dict, noise) -> list[float]:
+        judge, losses, real = self.players["discriminator"], self.config.losses, batch["latents"]
+        with torch.no_grad():
+            made, sentence = self.imagine(batch)
+        first = self.take("discriminator", transformer_twins.discriminator_loss(losses, judge, real, made, sentence, noise))
+        made, sentence = self.imagine(batch)
+        second = self.take("generator", twins.generator_loss(losses, judge, made, sentence, real))
+        self.average()
+        return [first, second]
+
+
+def latent_of(config) -> tuple[int, int, int]:
+    side = config.data.resolution // config.autoencoder.patch >> (len(config.autoencoder.channels) - 1)
+    return side, side, config.autoencoder.latent
+
+
 CASES = {
     "DCGAN": Case("dcgan.py:small", ("losses.gamma=0.0",), "gan", GameTwin, twice=False),
     "R3GAN-style, R1 + R2": Case(
@@ -150,6 +185,12 @@ CASES = {
                            "losses.matching=False"), "gan", GameTwin, twice=True),
     "autoencoder": Case("quickstart.py:", ("losses.cut_mix=0.0", "losses.mirror=False"), "autoencoder", AutoencoderTwin,
                         twice=False),
+    "latent transformer GAN": Case(
+        "latent_gan_256.py:tiny", (
+            "data.resolution=64", "data.noise=32", "stages.gan=320", "text.width=64", "text.depth=0", "losses.matching=0.0",
+            *(f"{player}.{size}" for player in ("generator", "discriminator")
+              for size in ("width=128", "depth=4", "heads=4", "hidden=384", "remat=False", "keep=False")),
+            "dtype=float32"), "gan", LatentTwin, twice=False),
 }
 
 
@@ -185,14 +226,15 @@ class Ours:
     def first(self, drawn: str) -> tuple[list[float], np.ndarray]:
         """(losses of one step, the noise it drew); the state stays."""
         config = self.config
-        size = config.autoencoder.latent if drawn == "posterior" else config.noise
+        shape = {"posterior": lambda: (config.autoencoder.latent,), "noise": lambda: (config.noise,),
+                 "penalty": lambda: latent_of(config)}[drawn]()
 
         @jax.jit
         def run(state, batch):
             losses, noise = [], None
             for phase in self.stage.phases:
                 turn = playing.turn_of(state, alternate.as_float(batch))
-                noise = keys.normal(keys.named(turn.keys, drawn), (size,))
+                noise = keys.normal(keys.named(turn.keys, drawn), shape)
                 state, terms = alternate.run_phase(self.system, phase, state, turn)
                 losses.append(terms["loss"])
             return losses, noise
@@ -214,20 +256,22 @@ class Theirs:
     def __init__(self, case: Case, config, state, batch: dict, compiled: bool):
         self.twin = case.twin(config, compiled)
         paths = {path: x for path, x in flat(state.params).items() if path.split("/")[0] in self.twin.players}
+        paths = transformer_twins.unstacked(paths)
         statistics = {path: np.asarray(x) for path, x in flat(state.aux.get("generator", {})).items()}
         twins.load(self.twin.players, paths, statistics)
         self.batch = {name: torch.from_numpy(x / np.float32(127.5) - 1 if name == "image" else x)
-                      for name, x in batch.items() if name in ("image", "tokens", "mask")}
+                      for name, x in batch.items() if name in ("image", "tokens", "mask", "noise", "latents")}
         self.twin.averages = {name: [p.detach().clone() for p in self.twin.players[name].parameters()]
                               for name in self.twin.averages}
 
     def step(self, noise: np.ndarray) -> list[float]:
         return [float(loss) for loss in self.twin.step(self.batch, torch.from_numpy(noise.copy()))]
 
-    def chunk(self, size: int) -> float:
-        count, started = len(self.batch["image"]), time.perf_counter()
+    def chunk(self, shape: tuple[int, ...]) -> float:
+        """Seconds of STEPS steps, each with noise [B, ...] of its own."""
+        started = time.perf_counter()
         for _ in range(STEPS):
-            self.twin.step(self.batch, torch.randn(count, size))
+            self.twin.step(self.batch, torch.randn(shape))
         return time.perf_counter() - started
 
 
@@ -238,6 +282,9 @@ def race(name: str, repeats: int, compiled: bool) -> dict:
     batch = batch_of(config)
     ours = Ours(config, case.stage, batch)
     expected, noise = ours.first(case.twin.drawn)
+    if case.twin is LatentTwin:
+        latents = jax.jit(ours.system.codec.encode)(ours.state.params, ours.state.aux, alternate.as_float(batch)["image"])
+        batch = batch | {"latents": np.asarray(latents).reshape(-1, *latent_of(config))}
     rivals = {"eager": Theirs(case, config, ours.state, batch, compiled=False)}
     if compiled and not case.twice:
         rivals["torch.compile"] = Theirs(case, config, ours.state, batch, compiled=True)
@@ -245,15 +292,14 @@ def race(name: str, repeats: int, compiled: bool) -> dict:
         found = theirs.step(noise)
         if not np.allclose(found, expected, rtol=1e-3):
             raise SystemExit(f"{name}, {rival}: first losses {found}, ours {expected}: not the same step")
-    size = noise.shape[1]
     ours.chunk()
     for theirs in rivals.values():
-        theirs.chunk(size)
+        theirs.chunk(noise.shape)
     times = {"ours": [], **{rival: [] for rival in rivals}}
     for _ in range(repeats):
         times["ours"].append(ours.chunk())
         for rival, theirs in rivals.items():
-            times[rival].append(theirs.chunk(size))
+            times[rival].append(theirs.chunk(noise.shape))
     result = {"batch": config.batch_size, "compile_seconds": ours.compile_seconds,
               "milliseconds": {side: 1000 * statistics.median(taken) / STEPS for side, taken in times.items()}}
     for rival in rivals:

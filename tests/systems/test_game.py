@@ -28,7 +28,8 @@ BATCH = {"image": IMAGES, "caption": CAPTION,
 def judge(params, images, sentence):
     """A bilinear discriminator of squared pixels, so that slopes depend on the picture."""
     own, h = params["discriminator"], images.reshape(len(images), -1)
-    return h**2 @ own["w"] + ((h @ own["v"]) * sentence).sum(-1), h @ own["see"], sentence @ own["say"]
+    matches = jnp.einsum("be,...be->...b", h @ own["v"], sentence)
+    return jnp.broadcast_to(h**2 @ own["w"], matches.shape) + matches, h @ own["see"], sentence @ own["say"]
 
 
 def turn(batch=BATCH, params=PARAMS):
