@@ -8,6 +8,8 @@ import jax.numpy as jnp
 from einops import rearrange
 from jax import Array
 
+from t2i_jax.models.products import Dense
+
 
 def quick_gelu(x: Array) -> Array:
     """`x σ(1.702 x)`, the approximation CLIP was trained with (Hendrycks & Gimpel 2016, section 2)."""
@@ -40,7 +42,7 @@ class SelfAttention(nn.Module):
 
     @nn.compact
     def __call__(self, h: Array, mask: Array | None = None, bias: Array | None = None) -> Array:
-        dense = lambda size, name: nn.Dense(size, use_bias=self.use_bias, dtype=self.dtype, name=name)
+        dense = lambda size, name: Dense(size, use_bias=self.use_bias, dtype=self.dtype, name=name)
         inner = self.inner or h.shape[-1]
         project = lambda name: rearrange(dense(inner, name)(h), "b l (n d) -> b l n d", n=self.heads)
         seen = jax.nn.dot_product_attention(
@@ -69,7 +71,7 @@ class EncoderBlock(nn.Module):
             return self.param(name, nn.initializers.ones, branch.shape[-1:]).astype(branch.dtype)[None, None] * branch
 
         norm = lambda number: layer_norm(self.epsilon, f"norm_{number}", self.dtype)
-        dense = lambda size, name: nn.Dense(size, dtype=self.dtype, name=name)
+        dense = lambda size, name: Dense(size, dtype=self.dtype, name=name)
         h = h + gained(SelfAttention(self.heads, dtype=self.dtype, name="attention")(norm(1)(h), mask), "scale_1")
         inner = self.activation(dense(self.hidden, "inner")(norm(2)(h)))
         return h + gained(dense(h.shape[-1], "outer")(inner), "scale_2")

@@ -13,6 +13,7 @@ from jax.ad_checkpoint import checkpoint_name
 from t2i_jax.distributed.activations import by_example
 from t2i_jax.models.discriminators import Judgement, judgement
 from t2i_jax.models.layers import patchify
+from t2i_jax.models.products import Dense
 from t2i_jax.models.transformer_layers import KEPT, Attention, GatedPerceptron, angles, stack
 
 GAIN = 0.1  # that branches of the discriminator start with
@@ -80,7 +81,7 @@ class TransformerGenerator(nn.Module):
         blocks = stack(GeneratorBlock, self.depth, self.remat, self.keep)
         h, _ = blocks(self.heads, self.hidden, (rows, columns), self.dtype, name="blocks")(h, condition, words, mask)
         h = nn.RMSNorm(dtype=self.dtype, name="norm")(h)
-        patches = nn.Dense(self.patch**2 * channels, dtype=self.dtype, name="out")(h)
+        patches = Dense(self.patch**2 * channels, dtype=self.dtype, name="out")(h)
         return rearrange(patches, "b (h w) (p q c) -> b (h p) (w q) c", h=rows, p=self.patch, q=self.patch)
 
 
@@ -128,7 +129,7 @@ class TransformerDiscriminator(nn.Module):
         grid = tuple(side // self.patch for side in latents.shape[1:3])
         norm = lambda name, dtype=self.dtype: nn.RMSNorm(dtype=dtype, name=name)
         # The first and the last layers in full precision: a penalty divides differences of logits by small steps.
-        h = rearrange(nn.Dense(self.width, name="embed")(patchify(latents, self.patch)), "b h w d -> b (h w) d")
+        h = rearrange(Dense(self.width, name="embed")(patchify(latents, self.patch)), "b h w d -> b (h w) d")
         h = by_example(h if self.dtype is None else h.astype(self.dtype))
         blocks = stack(DiscriminatorBlock, self.depth, self.remat, self.keep)
         h, _ = blocks(self.heads, self.hidden, grid, self.dtype, name="blocks")(h)

@@ -5,6 +5,8 @@ import jax.numpy as jnp
 from einops import rearrange
 from jax import Array
 
+from t2i_jax.models.products import Dense
+
 
 class ResidualMLP(nn.Module):
     """`h + W_2 silu(W_1 rmsnorm(h))`: [..., width] to the same (pre-norm residual block, RMSNorm: Zhang & Sennrich 2019)."""
@@ -14,10 +16,10 @@ class ResidualMLP(nn.Module):
 
     @nn.compact
     def __call__(self, h: Array) -> Array:
-        inner = nn.silu(nn.Dense(self.hidden, dtype=self.dtype)(nn.RMSNorm(dtype=self.dtype)(h)))
+        inner = nn.silu(Dense(self.hidden, dtype=self.dtype)(nn.RMSNorm(dtype=self.dtype)(h)))
         # Half the usual spread: a deep stack starts near the identity.
         small = nn.initializers.variance_scaling(0.25, "fan_in", "normal")
-        return h + nn.Dense(h.shape[-1], kernel_init=small, dtype=self.dtype)(inner)
+        return h + Dense(h.shape[-1], kernel_init=small, dtype=self.dtype)(inner)
 
 
 class ResidualStack(nn.Module):
@@ -35,7 +37,7 @@ class ResidualStack(nn.Module):
     @nn.compact
     def __call__(self, x: Array) -> Array:
         block = nn.remat(ResidualMLP) if self.remat else ResidualMLP
-        h = nn.Dense(self.width, dtype=self.dtype)(x)
+        h = Dense(self.width, dtype=self.dtype)(x)
         for number in range(self.blocks):
             h = block(self.hidden, dtype=self.dtype, name=f"block_{number}")(h)
         return nn.RMSNorm(dtype=self.dtype)(h)
@@ -71,7 +73,7 @@ class WordAttention(nn.Module):
 
     @nn.compact
     def __call__(self, h: Array, words: Array, mask: Array) -> Array:
-        dense = lambda size, name: nn.Dense(size, dtype=self.dtype, name=name)
+        dense = lambda size, name: Dense(size, dtype=self.dtype, name=name)
         query = rearrange(dense(self.features, "query")(nn.RMSNorm(dtype=self.dtype)(h)), "b (n d) -> b 1 n d", n=self.heads)
         key, value = (rearrange(dense(self.features, name)(words), "b l (n d) -> b l n d", n=self.heads)
                       for name in ("key", "value"))

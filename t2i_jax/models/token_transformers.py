@@ -9,6 +9,7 @@ from einops import rearrange
 from jax import Array
 
 from t2i_jax.models.layers import ResidualMLP, emphasis
+from t2i_jax.models.products import Dense
 from t2i_jax.models.token_sampling import choose
 
 
@@ -27,7 +28,7 @@ class Attention(nn.Module):
     dtype: jnp.dtype | None = None
 
     def setup(self):
-        dense = lambda: nn.Dense(self.width, dtype=self.dtype)
+        dense = lambda: Dense(self.width, dtype=self.dtype)
         self.query, self.key, self.value, self.out = dense(), dense(), dense(), dense()
 
     def remember(self, x: Array) -> Memory:
@@ -105,10 +106,10 @@ class TokenTransformer(nn.Module):
         # Before the first token stands a code of its own.
         self.codes = nn.Embed(self.vocabulary + 1, self.width, embedding_init=start, dtype=self.dtype)
         self.places = self.param("places", start, (self.length, self.width))
-        self.condition = nn.Dense(self.width, dtype=self.dtype)
+        self.condition = Dense(self.width, dtype=self.dtype)
         block = nn.remat(DecoderBlock) if self.remat else DecoderBlock
         self.blocks = [block(self.width, self.heads, self.hidden, self.dtype) for _ in range(self.depth)]
-        self.norm, self.logits = nn.RMSNorm(dtype=self.dtype), nn.Dense(self.vocabulary, dtype=self.dtype)
+        self.norm, self.logits = nn.RMSNorm(dtype=self.dtype), Dense(self.vocabulary, dtype=self.dtype)
 
     def __call__(self, tokens: Array, text: Array, mask: Array, sentence: Array) -> Array:
         """Logits [B, N, vocabulary] of all places at once."""

@@ -8,6 +8,8 @@ from einops import rearrange
 from jax import Array
 from jax.ad_checkpoint import checkpoint_name
 
+from t2i_jax.models.products import Dense, features_by_kernel
+
 KEPT = "kept"  # by name, what `keep` of a stack keeps
 
 
@@ -47,7 +49,7 @@ class Out(nn.Module):
         if self.gain is not None:
             kernel = kernel * self.param("gain", nn.initializers.constant(self.gain), (self.features,))[None]
         h, kernel = nn.dtypes.promote_dtype(h, kernel, dtype=self.dtype)
-        return h @ kernel
+        return features_by_kernel(h, kernel)
 
 
 class Attention(nn.Module):
@@ -63,7 +65,7 @@ class Attention(nn.Module):
 
     @nn.compact
     def __call__(self, h: Array, source: Array, mask: Array | None = None, turn: np.ndarray | None = None) -> Array:
-        dense = lambda name: nn.Dense(h.shape[-1], use_bias=False, dtype=self.dtype, name=name)
+        dense = lambda name: Dense(h.shape[-1], use_bias=False, dtype=self.dtype, name=name)
         project = lambda x, name: rearrange(dense(name)(x), "b l (n d) -> b l n d", n=self.heads)
         normal = lambda x, name: nn.RMSNorm(dtype=self.dtype, name=f"{name}_norm")(project(x, name))
         query, key = normal(h, "query"), normal(source, "key")
@@ -87,7 +89,7 @@ class GatedPerceptron(nn.Module):
 
     @nn.compact
     def __call__(self, h: Array) -> Array:
-        dense = lambda name: nn.Dense(self.hidden, use_bias=False, dtype=self.dtype, name=name)
+        dense = lambda name: Dense(self.hidden, use_bias=False, dtype=self.dtype, name=name)
         gate, up = (checkpoint_name(dense(name)(h), KEPT) for name in ("gate", "up"))
         return Out(h.shape[-1], self.gain, self.dtype, name="down")(nn.silu(gate) * up)
 

@@ -31,7 +31,7 @@ def pictures(sides):
 def parameters(module, images):
     """Random ones, biases too."""
     shapes = jax.eval_shape(module.init, jax.random.key(0), images)["params"]
-    return jax.tree.map(lambda x: 0.3 * jax.random.normal(jax.random.key(2), x.shape), shapes)
+    return jax.tree.map(lambda x: 0.3 * jax.random.normal(jax.random.key(2), x.shape, images.dtype), shapes)
 
 
 # Compiling takes most of the time, and XLA's optimizations most of that.
@@ -55,15 +55,20 @@ def assert_close(found, expected, tolerance=1e-5):
 
 @pytest.mark.parametrize("transposed", [False, True])
 @pytest.mark.parametrize("size, stride, sides", CASES)
-def test_values_and_first_and_second_derivatives_are_flaxes_in_both_forms(transposed, size, stride, sides, monkeypatch):
+@pytest.mark.parametrize("double, tolerance", [(False, 1e-5), (True, 1e-9)])
+def test_values_and_first_and_second_derivatives_are_flaxes_in_both_forms(
+    transposed, size, stride, sides, double, tolerance, monkeypatch
+):
     ours, flaxes = pair(transposed, size, stride)
-    images = pictures(sides)
-    params = parameters(flaxes, images)
-    expected = derivatives(flaxes, params, images)
-    for form in ("cpu", "default"):
-        monkeypatch.setattr(convolutions.lax, "platform_dependent", lambda *operands, **forms: forms[form](*operands))
-        derivatives.clear_cache()  # the form is chosen while tracing
-        assert_close(derivatives(ours, params, images), expected)
+    with jax.enable_x64(double):
+        images = pictures(sides)
+        params = parameters(flaxes, images)
+        expected = derivatives(flaxes, params, images)
+        assert expected[0].dtype == (jnp.float64 if double else jnp.float32)
+        for form in ("cpu", "default"):
+            monkeypatch.setattr(convolutions.lax, "platform_dependent", lambda *operands, **forms: forms[form](*operands))
+            derivatives.clear_cache()  # the form is chosen while tracing
+            assert_close(derivatives(ours, params, images), expected, tolerance)
 
 
 @pytest.mark.parametrize("transposed", [False, True])
