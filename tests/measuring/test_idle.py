@@ -1,0 +1,16 @@
+"""Waits between chunks, of spans that are given."""
+
+import pytest
+
+from t2i_jax.measuring.idle import waits
+from t2i_jax.training.clock import Span
+
+
+def test_waits_are_told_from_the_one_across_a_checkpoint():
+    spans = [Span(0, 1), Span(1.01, 2.01), Span(2.02, 3.02), Span(3.5, 4.8), Span(4.81, 5.81), Span(5.81, 6.81)]
+    found = waits(spans, 3)
+    assert found["idle"].repeats == pytest.approx([10, 10, 10, 0])
+    assert found["idle_share"].repeats == pytest.approx([1 / 1.01, 1 / 1.01, 1 / 1.01, 0])
+    assert found["idle_saving"].repeats == pytest.approx([0.48])
+    assert found["saving_costs"].repeats == pytest.approx([0.48 + 0.3])
+    assert found["loop_chunk"].repeats == pytest.approx([1, 1])
