@@ -114,13 +114,15 @@ def _measure(config: ConfigDict, stages: Sequence[str], repeats: int, workdir: P
 
     say("matrix products")
     parts = {"machine": probe.achievable(systems.precision(config) or jnp.float32, repeats)}
-    state, stack = fresh(system, jax.random.key(config.seed), mesh), hosts.join_batch(next(batches(0)), mine, config.batch_size, mesh)
+    state = fresh(system, jax.random.key(config.seed), mesh)
+    stack = hosts.join_batch(next(batches(0)), mine, config.batch_size, mesh)
     for stage in system.stages:
         if stage.enter is not None:
             state = entered(stage, state, data.sample(), mesh)
         if stage.name in chosen:
             say(f"stage {stage.name}")
-            parts[f"stage {stage.name}"], state = training.measure_stage(system, stage, state, stack, mesh, repeats, cache)
+            parts[f"stage {stage.name}"], state = training.measure_stage(
+                system, stage, state, stack, mesh, repeats, cache, parts["machine"]["flops"])
     say("checkpoints")
     parts["checkpoint"] = checkpointing.measure_saving(state, about, scratch / "saved", repeats)
     del state
@@ -128,13 +130,11 @@ def _measure(config: ConfigDict, stages: Sequence[str], repeats: int, workdir: P
     parts["data"] = pipeline.measure_pipeline(batches(0), config.batch_size * config.scan_length, repeats)
     say("the training loop")
     for name, figures in idle.run_loop(system, loop.Data(batches, data.sample, **size), about, scratch / "loop", mesh, repeats,
-                                       chosen, cache).items():
+                                       chosen, cache, parts["checkpoint"]["on_disk"].median).items():
         parts[f"stage {name}"] |= figures
     of = lambda figure: {name: parts[f"stage {name}"][figure] for name in chosen}
     parts["data"] |= pipeline.against(parts["data"]["images_per_second"], of("images_per_second"))
     parts["checkpoint"] |= checkpointing.against(parts["checkpoint"]["blocks"], of("chunk"))
-    for name in chosen:
-        parts[f"stage {name}"] |= probe.share(parts[f"stage {name}"]["flops"], parts["machine"]["flops"])
     if run is not None:
         say("drawing")
         with warnings.catch_warnings():

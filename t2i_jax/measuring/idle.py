@@ -18,10 +18,10 @@ HALF = 4  # chunks of a stage before and after its checkpoint, at least
 
 
 def run_loop(system: System, data: loop.Data, run: Run, workdir: Path, mesh: Mesh, repeats: int, stages: Sequence[str],
-             cache: Path) -> dict[str, Figures]:
+             cache: Path, writing: float) -> dict[str, Figures]:
     """Train a few chunks of these stages in the new directory `workdir`, with one checkpoint amid each; {stage: figures}.
 
-    cache: where JAX kept the compiled chunks.
+    cache: where JAX kept the compiled chunks. writing: seconds until a checkpoint is on disk.
     """
     chunk, half = data.batch_size * data.scan_length, max(HALF, repeats)
     length = lambda stage: 2 * half * chunk if stage.name in stages else 0
@@ -30,16 +30,17 @@ def run_loop(system: System, data: loop.Data, run: Run, workdir: Path, mesh: Mes
     with kept_in(cache):
         spans = loop.train(shortened, data, run, workdir, mesh, jax.random.key(0), options).chunks
     ordered = [stage.name for stage in system.stages if stage.name in stages]
-    return {name: waits(spans[2 * half * number : 2 * half * (number + 1)], half) for number, name in enumerate(ordered)}
+    return {name: waits(spans[2 * half * number : 2 * half * (number + 1)], half, writing) for number, name in enumerate(ordered)}
 
 
-def waits(spans: Sequence[Span], saved: int) -> Figures:
-    """Of the chunks of one stage in a row, with a checkpoint before chunk number `saved`."""
+def waits(spans: Sequence[Span], saved: int, writing: float) -> Figures:
+    """Of the chunks of one stage in a row, with a checkpoint before chunk number `saved`, written in so many seconds."""
     gaps = [after.began - before.ended for before, after in zip(spans, spans[1:])]
     across = gaps.pop(saved - 1)
     usual = [span.seconds for span in spans[1:saved]]
-    # The first chunks after a save share the machine with what is written: that is part of its price.
-    slower = sum(span.seconds - statistics.median(usual) for span in spans[saved:])
+    # Chunks share the machine with what writes the checkpoint: that is part of its price.
+    beside = [span for span in spans[saved:] if span.began < spans[saved].began + writing]
+    slower = sum(span.seconds - statistics.median(usual) for span in beside)
     share = [100 * gap / (gap + span.seconds) for gap, span in zip(gaps, [*spans[1:saved], *spans[saved + 1 :]], strict=True)]
     return {
         "idle": Figure("device idle between chunks", "ms", [1000 * gap for gap in gaps]),

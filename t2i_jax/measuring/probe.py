@@ -45,8 +45,3 @@ def products(left: Array, right: Array, count: int) -> Array:
 def flops(side: int, count: int) -> float:
     """Of `products`: a multiply-add is 2."""
     return 2.0 * count * side**3
-
-
-def share(achieved: Figure, achievable: Figure) -> Figures:
-    """Of both rates, in percent."""
-    return {"flops_share": Figure("of what is achievable", "%", [100 * x / achievable.median for x in achieved.repeats])}

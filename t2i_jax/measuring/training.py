@@ -18,12 +18,12 @@ from t2i_jax.training.state import State
 Chunk = Callable[[State, dict], tuple[State, Any]]
 
 
-def measure_stage(system: System, stage: Stage, state: State, batches: dict, mesh: Mesh, repeats: int,
-                  cache: Path) -> tuple[Figures, State]:
+def measure_stage(system: System, stage: Stage, state: State, batches: dict, mesh: Mesh, repeats: int, cache: Path,
+                  achievable: Figure) -> tuple[Figures, State]:
     """Figures of one stage, and `state`, which it donates, trained a little.
 
     batches: placed arrays [K, B, ...], the same for every repeat. cache: a directory where JAX may keep compiled programs and
-    has kept none of this stage yet.
+    has kept none of this stage yet. achievable: GFLOP/s of a device.
     """
     steps, batch_size = jax.tree.leaves(batches)[0].shape[:2]
     images = steps * batch_size
@@ -56,7 +56,8 @@ def measure_stage(system: System, stage: Stage, state: State, batches: dict, mes
     return figures | {
         "phases_sum": Figure("sum of phases, each compiled alone, of the step", "%", share),
         "flops_per_image": Figure("matrix products and convolutions of an image", "MFLOP", [asked / images / 1e6]),
-        "flops": Figure("achieved on a device", "GFLOP/s", [asked / s / 1e9 / mesh.size for s in took]),
+        "flops": Figure("achieved on a device", "GFLOP/s", achieved),
+        "flops_share": Figure("of what is achievable", "%", [100 * rate / achievable.median for rate in achieved]),
         "device_memory": Figure("memory of a device, by the compiler", "MiB",
                                 [(memory.argument_size_in_bytes + memory.temp_size_in_bytes) / 2**20]),
     }, state

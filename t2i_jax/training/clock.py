@@ -37,11 +37,10 @@ class Clock:
         """A chunk was handed to the devices; `report` is ready when it is done."""
         self._dispatched.put((time.perf_counter(), report))
 
-    def stop(self, wait: bool = True) -> None:
-        """No chunk comes after; wait: until the last one is noted."""
+    def stop(self) -> None:
+        """Until the last chunk is noted; no other comes."""
         self._dispatched.put(None)
-        if wait:
-            self._thread.join()
+        self._thread.join()
 
     def _watch(self) -> None:
         ended = 0.0

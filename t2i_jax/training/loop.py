@@ -1,6 +1,7 @@
 """The training loop: save, then draw the next batch, then step. The only file of training that holds state."""
 
 import dataclasses
+import functools
 import resource
 import time
 from collections.abc import Callable, Iterator
@@ -15,6 +16,7 @@ from t2i_jax.distributed.together import here
 from t2i_jax.errors import UserError
 from t2i_jax.systems import System
 from t2i_jax.training import alternate, best
+from t2i_jax.training.ahead import Programs, opened
 from t2i_jax.training.checkpoint import Checkpoints, Run
 from t2i_jax.training.clock import Clock, Span
 from t2i_jax.training.health import Monitor
@@ -120,7 +122,8 @@ def train(
         log = Silence()
     stop = StopRequest()
     clock, started, first = Clock(), time.monotonic(), images
-    mine, batches = hosts.rows(mesh, data.batch_size), data.batches(images)
+    programs = Programs(system, data.scan_length, mesh)
+    mine, batches = hosts.rows(mesh, data.batch_size), opened(functools.partial(data.batches, images))
     chunk = data.batch_size * data.scan_length
 
     def save(stage_number: int) -> None:
@@ -193,12 +196,11 @@ def train(
                 if _crosses(options.samples_every, images - chunk, images):
                     draw(state, images, log)
                 batch = hosts.join_batch(next(batches), mine, data.batch_size, mesh)
-                if update is None:
-                    one = jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape[1:], x.dtype), batch)
-                    update = alternate.compile_update(system, stage, state, one, data.scan_length, mesh)
+                update = programs.update(number, state, batch)
                 with jax.transfer_guard("disallow"):
                     state, report = update.run(state, batch)
                 clock.dispatched(report)
+                programs.prepare(number + 1, state, batch)
                 images += chunk
                 settle(pending, update, stage.name)
                 pending = images, stop.send(report, mesh)
@@ -213,7 +215,8 @@ def train(
         log.say(_summary(images, images - first, time.monotonic() - started, clock.busy))
         return Result(state, images, True, tuple(clock.spans))
     finally:
-        clock.stop(wait=False)
+        programs.close()
+        clock.stop()
         stop.restore()
         log.close()
         checkpoints.wait()  # a good save under way is finished whatever ended the run

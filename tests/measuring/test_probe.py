@@ -5,7 +5,6 @@ import numpy as np
 import pytest
 
 from t2i_jax.measuring import probe
-from t2i_jax.measuring.figure import Figure
 from t2i_jax.planning.model_flops import matrix_flops
 
 
@@ -35,8 +34,3 @@ def test_the_best_side_is_run_for_a_second(monkeypatch):
     assert [side for side, _, _ in asked] == [512, 1024, 2048, 1024]  # 2048 took longer than LONGEST
     side, count, repeats = asked[-1]
     assert repeats == 4 and abs(probe.flops(side, count) / 5e10 - 1) < 0.05
-
-
-def test_what_is_achieved_is_a_share_of_the_median():
-    share = probe.share(Figure("a", "GFLOP/s", [20, 30]), Figure("b", "GFLOP/s", [100, 40, 90]))["flops_share"]
-    assert share.repeats == pytest.approx([100 * 20 / 90, 100 * 30 / 90])
