@@ -1,7 +1,6 @@
-"""What is made ready while something else goes on: the next stage's compiled update, the data pipeline."""
+"""The compiled update of each stage: the next stage's is compiled while this one trains."""
 
 import concurrent.futures
-from collections.abc import Callable, Iterator
 
 import jax
 from jax.sharding import Mesh
@@ -12,7 +11,7 @@ from t2i_jax.training.state import State
 
 
 class Programs:
-    """The compiled update of each stage: one at a time is compiled, in a thread beside the loop."""
+    """Compiles one stage at a time, in a thread beside the loop."""
 
     def __init__(self, system: System, scan_length: int, mesh: Mesh):
         self._system, self._scan_length, self._mesh = system, scan_length, mesh
@@ -41,15 +40,3 @@ class Programs:
         stage = self._system.stages[number]
         update = alternate.compile_update(self._system, stage, state, one, self._scan_length, self._mesh)
         return update._replace(run=update.run.lower(state, batches).compile())
-
-
-def opened(make: Callable[[], Iterator[dict]]) -> Iterator[dict]:
-    """What `make()` yields; it is called at once, in a thread of its own, and waited for when the first batch is."""
-    pool = concurrent.futures.ThreadPoolExecutor(1, "data")
-    opening = pool.submit(make)
-    pool.shutdown(wait=False)
-
-    def batches() -> Iterator[dict]:
-        yield from opening.result()
-
-    return batches()

@@ -1,7 +1,7 @@
 """The training loop: save, then draw the next batch, then step. The only file of training that holds state."""
 
 import dataclasses
-import functools
+import itertools
 import resource
 import time
 from collections.abc import Callable, Iterator
@@ -16,7 +16,7 @@ from t2i_jax.distributed.together import here
 from t2i_jax.errors import UserError
 from t2i_jax.systems import System
 from t2i_jax.training import alternate, best
-from t2i_jax.training.ahead import Programs, opened
+from t2i_jax.training.ahead import Programs
 from t2i_jax.training.checkpoint import Checkpoints, Run
 from t2i_jax.training.clock import Clock, Span
 from t2i_jax.training.health import Monitor
@@ -123,7 +123,8 @@ def train(
     stop = StopRequest()
     clock, started, first = Clock(), time.monotonic(), images
     programs = Programs(system, data.scan_length, mesh)
-    mine, batches = hosts.rows(mesh, data.batch_size), opened(functools.partial(data.batches, images))
+    mine = hosts.rows(mesh, data.batch_size)
+    batches = (hosts.join_batch(batch, mine, data.batch_size, mesh) for batch in data.batches(images))
     chunk = data.batch_size * data.scan_length
 
     def save(stage_number: int) -> None:
@@ -167,6 +168,10 @@ def train(
                 text = f"{amendment['key']} = {amendment['new']!r} instead of {amendment['old']!r}"
                 why = f" ({amendment['why']})" if "why" in amendment else ""
                 log.note(images, system.stages[max(last_entered, 0)].name, "amendment", amendment, text + why)
+        if images < total:  # its shapes are enough to compile while the first stage is entered
+            batch = next(batches)
+            programs.prepare(max(last_entered, 0), state, batch)
+            batches = itertools.chain([batch], batches)
         end = 0
         for number, stage in enumerate(system.stages):
             end += stage.images
@@ -195,7 +200,7 @@ def train(
                         return Result(state, images, finished=False)
                 if _crosses(options.samples_every, images - chunk, images):
                     draw(state, images, log)
-                batch = hosts.join_batch(next(batches), mine, data.batch_size, mesh)
+                batch = next(batches)
                 update = programs.update(number, state, batch)
                 with jax.transfer_guard("disallow"):
                     state, report = update.run(state, batch)

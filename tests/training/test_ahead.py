@@ -1,4 +1,4 @@
-"""Stages are compiled once each, the next one while another trains; data open beside what goes on."""
+"""Stages are compiled once each, the next one while another trains."""
 
 import threading
 
@@ -10,7 +10,7 @@ import toy
 from t2i_jax.distributed.mesh import make_mesh
 from t2i_jax.errors import UserError
 from t2i_jax.training import alternate
-from t2i_jax.training.ahead import Programs, opened
+from t2i_jax.training.ahead import Programs
 from t2i_jax.training.state import create
 
 SCAN = 4
@@ -58,25 +58,3 @@ def test_a_stage_that_cannot_run_says_so_when_it_is_asked_for():
     programs.prepare(1, state, batches)
     with pytest.raises(UserError, match="must be a multiple of 3"):
         programs.update(1, state, batches)
-
-
-def test_data_open_in_a_thread_of_their_own_and_come_in_order():
-    at_it, go_on = threading.Event(), threading.Event()
-
-    def make():
-        at_it.set()
-        assert go_on.wait(60)
-        return iter([{"index": 0}, {"index": 1}])
-
-    batches = opened(make)
-    assert at_it.wait(60)  # before anybody asked for a batch
-    go_on.set()
-    assert [batch["index"] for batch in batches] == [0, 1]
-
-
-def test_data_that_do_not_open_say_so_to_who_asks():
-    def make():
-        raise UserError("data: gone")
-
-    with pytest.raises(UserError, match="data: gone"):
-        next(opened(make))

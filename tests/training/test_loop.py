@@ -120,6 +120,15 @@ def test_one_compilation_a_stage_and_one_fetch_a_chunk(tmp_path, monkeypatch):
     assert len(fetches) - len(reports) <= 3 * len(jax.tree.leaves(jax.eval_shape(lambda k: create(toy.system(), k), jax.random.key(0))))
 
 
+def test_it_says_when_devices_were_at_work(tmp_path, capsys):
+    chunks = train(tmp_path).chunks
+    assert len(chunks) == 768 // 64
+    assert all(before.ended <= after.began < after.ended for before, after in zip(chunks, chunks[1:]))
+    said = capsys.readouterr().out
+    share = float(said.split("% of the time outside compiled chunks")[0].split()[-1])
+    assert 0 < share < 100
+
+
 def test_a_state_that_is_not_finite_is_never_saved(tmp_path):
     data = toy.data()
 
