@@ -37,9 +37,10 @@ def waits(spans: Sequence[Span], saved: int, writing: float) -> Figures:
     """Of the chunks of one stage in a row, with a checkpoint before chunk number `saved`, written in so many seconds."""
     gaps = [after.began - before.ended for before, after in zip(spans, spans[1:])]
     across = gaps.pop(saved - 1)
-    usual = [span.seconds for span in spans[1:saved]]
-    # Chunks share the machine with what writes the checkpoint: that is part of its price.
+    # Chunks share the machine with what writes the checkpoint: that is part of its price. Those before it shared it with the
+    # compilation of the next stage, so the ones after are what is usual.
     beside = [span for span in spans[saved:] if span.began < spans[saved].began + writing]
+    usual = [span.seconds for span in spans[saved + len(beside) :] or spans[1:saved]]
     slower = sum(span.seconds - statistics.median(usual) for span in beside)
     share = [100 * gap / (gap + span.seconds) for gap, span in zip(gaps, [*spans[1:saved], *spans[saved + 1 :]], strict=True)]
     return {

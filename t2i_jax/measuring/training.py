@@ -52,6 +52,7 @@ def measure_stage(system: System, stage: Stage, state: State, batches: dict, mes
         rarely = f", every {phase.every} steps, a step" if phase.every > 1 else ""
         each.append(Figure(f"phase {phase.name}{rarely}", "ms", [1000 * s / steps for s in phase_took]))
         figures[f"phases/{phase.name}"] = each[-1]
+    achieved = [asked / s / 1e9 / mesh.size for s in took]
     share = [100 * sum(turns) / step for *turns, step in zip(*(f.repeats for f in each), figures["step"].repeats)]
     return figures | {
         "phases_sum": Figure("sum of phases, each compiled alone, of the step", "%", share),
