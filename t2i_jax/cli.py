@@ -17,6 +17,7 @@ COMMANDS = {
     "evaluate": "Judge a model: figures, pictures, comparisons.",
     "compare": "Train and judge several systems side by side.",
     "export": "Write a model as one program that draws without the code that trained it.",
+    "bench": "Measure training and drawing on this machine.",
     "plan": "Compile training for a TPU slice: memory, speed, cost.",
     "data": "Prepare and inspect data sets.",
 }

@@ -9,7 +9,7 @@ import pytest
 
 PACKAGE = Path(__file__).parents[1] / "t2i_jax"
 ROOMS = ("errors", "keys", "paths", "config", "distributed", "data", "models", "pretrained", "objectives", "optimizer",
-         "systems", "training", "planning", "evaluation", "inference", "commands", "cli", "__main__")
+         "systems", "training", "planning", "evaluation", "inference", "measuring", "commands", "cli", "__main__")
 FILES = sorted(PACKAGE.rglob("*.py"))
 
 

@@ -196,17 +196,17 @@ def measured(name: str, spec: str, system: str, workdir: Path, card: dict, promp
 
     from t2i_jax.commands.models_judged import draw
     from t2i_jax.evaluation import overview
-    from t2i_jax.inference import speed
     from t2i_jax.inference.pipeline import load
+    from t2i_jax.measuring import drawing
 
     model = load(workdir)
     texts = [prompt.text for prompt in prompts]
     pictures = draw(model, [text for text in texts for _ in range(overview.DRAWS)], seed)
     entry = overview.Entry(
         name=name, config=spec, system=system, card=card,
-        parameters_drawing=speed.parameters_read(model),
+        parameters_drawing=drawing.parameters_read(model),
         parameters=sum(x.size for x in jax.tree.leaves(model.params)),
-        images_per_second=training_speed(workdir), milliseconds=speed.milliseconds_per_picture(model, texts),
+        images_per_second=training_speed(workdir), milliseconds=drawing.milliseconds_per_picture(model, texts),
     )
     return entry, list(pictures.reshape(len(texts), overview.DRAWS, *pictures.shape[1:]))
 

@@ -52,12 +52,12 @@ def run(config: ConfigDict, workdir: Path, init_from: Path | None) -> int:
     from t2i_jax import systems
     from t2i_jax.commands.evaluate import hook
     from t2i_jax.commands.progress import Progress
-    from t2i_jax.data.training import DataOptions, TrainingData, prepared_in
     from t2i_jax.distributed import hosts, together
     from t2i_jax.distributed.mesh import make_mesh
     from t2i_jax.pretrained import captions
     from t2i_jax.training import loop
     from t2i_jax.training.checkpoint import Run, newest_good
+    from t2i_jax.training.examples import open_examples
     from t2i_jax.training.resume import reconcile, warm_start, with_rollbacks
     from t2i_jax.training.rollback import roll_back
 
@@ -72,14 +72,7 @@ def run(config: ConfigDict, workdir: Path, init_from: Path | None) -> int:
     check_writable(workdir, "workdir")
     mesh = make_mesh(config.fsdp)
     weights = warm_start(init_from) if init_from and not previous else lambda state: state
-    data_options = configs.section(config, "data", DataOptions)
-
-    def open_data() -> TrainingData:
-        directory = prepared_in(data_options, workdir)
-        reader = captions.for_training(text or captions.opened(config), workdir, directory, data_options.text_length)
-        return TrainingData(data_options, directory, reader)
-
-    data = together.first("data", open_data)
+    data = together.first("data", lambda: open_examples(config, workdir, text))
     next_example = previous[1].about["next_example"] if previous else 0
     together.agree("data", {"fingerprint": data.fingerprint, "reader of captions": zlib.crc32(data.text.to_json().encode()),
                             "next example": next_example})

@@ -21,7 +21,7 @@ from t2i_jax.inference.prompts import Prompt, between, guided, parse
 if TYPE_CHECKING:
     from t2i_jax.systems import System
 
-BUCKET = 8  # pictures drawn at once, always: a picture must not depend on what is drawn beside it
+BUCKET = 8  # pictures drawn at once, unless asked otherwise: a picture must not depend on what is drawn beside it
 
 
 def load(path: str | Path, weights: str = "ema") -> "TextToImage":
@@ -57,9 +57,12 @@ def load(path: str | Path, weights: str = "ema") -> "TextToImage":
 class TextToImage:
     """A text-to-image model: call it with a prompt. The same seed gives the same picture, whatever is drawn beside it."""
 
-    def __init__(self, system: "System | exported.Program", params: dict, aux: dict, name: str):
-        """name: what the model is called in the metadata of its pictures."""
-        self.system, self.params, self.aux, self.name = system, params, aux, name
+    def __init__(self, system: "System | exported.Program", params: dict, aux: dict, name: str, bucket: int = BUCKET):
+        """name: what the model is called in the metadata of its pictures.
+
+        bucket: pictures drawn at once; fewer are filled up. Another size may round differently, by less than a grey level.
+        """
+        self.system, self.params, self.aux, self.name, self._bucket = system, params, aux, name, bucket
         compiled_in = [option for option, default in system.options.items() if not isinstance(default, float)]
         self._draw = jax.jit(system.generate, static_argnames=compiled_in)
 
@@ -117,13 +120,13 @@ class TextToImage:
         for count in np.unique(parts):
             members = np.flatnonzero(parts == count)
 
-            def draw(bucket: int) -> Array:
-                chosen = members[bucket * BUCKET : (bucket + 1) * BUCKET]
-                chosen = np.pad(chosen, (0, BUCKET - len(chosen)), "edge")
-                text = self._text([asked[number] for number in chosen], count)
+            def draw(number: int) -> Array:
+                chosen = members[number * self._bucket : (number + 1) * self._bucket]
+                chosen = np.pad(chosen, (0, self._bucket - len(chosen)), "edge")
+                text = self._text([asked[n] for n in chosen], count)
                 return self._draw(self.params, self.aux, text, jnp.stack([example_keys[n] for n in chosen]), **options)
 
-            images.append(jnp.concatenate(hosts.in_shares(-(-len(members) // BUCKET), draw))[: len(members)])
+            images.append(jnp.concatenate(hosts.in_shares(-(-len(members) // self._bucket), draw))[: len(members)])
         images = jnp.concatenate(images)
         return images if np.all(np.diff(order) > 0) else images[np.argsort(order)]
 

@@ -1,6 +1,7 @@
 """The training loop: save, then draw the next batch, then step. The only file of training that holds state."""
 
 import dataclasses
+import itertools
 import resource
 import time
 from collections.abc import Callable, Iterator
@@ -10,15 +11,18 @@ from typing import NamedTuple
 import jax
 from jax.sharding import Mesh
 
-from t2i_jax.distributed import hosts, sharding
+from t2i_jax.distributed import hosts
 from t2i_jax.distributed.together import here
 from t2i_jax.errors import UserError
 from t2i_jax.systems import System
 from t2i_jax.training import alternate, best
-from t2i_jax.training.checkpoint import Checkpoints, Run, load_state, newest_good
+from t2i_jax.training.ahead import Programs
+from t2i_jax.training.checkpoint import Checkpoints, Run
+from t2i_jax.training.clock import Clock, Span
 from t2i_jax.training.health import Monitor
 from t2i_jax.training.metrics import MetricsLog, Silence
-from t2i_jax.training.state import State, create
+from t2i_jax.training.start import entered, start
+from t2i_jax.training.state import State
 from t2i_jax.training.stop import StopRequest
 
 
@@ -77,6 +81,7 @@ class Result(NamedTuple):
     state: State
     images: int
     finished: bool  # False: saved after SIGTERM or SIGINT, the same call goes on
+    chunks: tuple[Span, ...] = ()  # when each ran, the newest of them
 
 
 def train(
@@ -102,8 +107,8 @@ def train(
     if options.evaluate_every and evaluate is None:
         raise UserError("config: run.evaluate_every is set, but nothing is given to evaluate with; set it to 0")
     checkpoints = Checkpoints(workdir, options.keep, options.keep_every)
-    state, found = _start(system, workdir, mesh, key, warm_start)
-    images, entered = found.get("images", 0), found.get("stage_number", -1)
+    state, found = start(system, workdir, mesh, key, warm_start)
+    images, last_entered = found.get("images", 0), found.get("stage_number", -1)
     best_so_far = found.get("best")
     if best_so_far and not checkpoints.has(best_so_far["images"]):
         best_so_far = None
@@ -116,9 +121,10 @@ def train(
     else:
         log = Silence()
     stop = StopRequest()
-    started, first = time.monotonic(), images
-    state_sharding = sharding.parameters(state, mesh)
-    mine, batches = hosts.rows(mesh, data.batch_size), data.batches(images)
+    clock, started, first = Clock(), time.monotonic(), images
+    programs = Programs(system, data.scan_length, mesh)
+    mine = hosts.rows(mesh, data.batch_size)
+    batches = (hosts.join_batch(batch, mine, data.batch_size, mesh) for batch in data.batches(images))
     chunk = data.batch_size * data.scan_length
 
     def save(stage_number: int) -> None:
@@ -161,17 +167,19 @@ def train(
             if amendment["images"] == images:
                 text = f"{amendment['key']} = {amendment['new']!r} instead of {amendment['old']!r}"
                 why = f" ({amendment['why']})" if "why" in amendment else ""
-                log.note(images, system.stages[max(entered, 0)].name, "amendment", amendment, text + why)
+                log.note(images, system.stages[max(last_entered, 0)].name, "amendment", amendment, text + why)
+        if images < total:  # its shapes are enough to compile while the first stage is entered
+            batch = next(batches)
+            programs.prepare(max(last_entered, 0), state, batch)
+            batches = itertools.chain([batch], batches)
         end = 0
         for number, stage in enumerate(system.stages):
             end += stage.images
-            if images >= end and number <= entered:
+            if images >= end and number <= last_entered:
                 continue
-            if number > entered:
+            if number > last_entered:
                 if stage.enter is not None:
-                    sample = hosts.place(data.sample(), sharding.replicated(mesh))
-                    enter = lambda state, sample: stage.enter(state, alternate.as_float(sample))
-                    state = jax.jit(enter, out_shardings=state_sharding)(state, sample)
+                    state = entered(stage, state, data.sample(), mesh)
                 if _crosses(options.evaluate_every, images - chunk, images):
                     judge(stage.name)
                 save(number)
@@ -192,12 +200,12 @@ def train(
                         return Result(state, images, finished=False)
                 if _crosses(options.samples_every, images - chunk, images):
                     draw(state, images, log)
-                batch = hosts.join_batch(next(batches), mine, data.batch_size, mesh)
-                if update is None:
-                    one = jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape[1:], x.dtype), batch)
-                    update = alternate.compile_update(system, stage, state, one, data.scan_length, mesh)
+                batch = next(batches)
+                update = programs.update(number, state, batch)
                 with jax.transfer_guard("disallow"):
                     state, report = update.run(state, batch)
+                clock.dispatched(report)
+                programs.prepare(number + 1, state, batch)
                 images += chunk
                 settle(pending, update, stage.name)
                 pending = images, stop.send(report, mesh)
@@ -208,25 +216,15 @@ def train(
             save(len(system.stages) - 1)
             draw(state, images, log)
         checkpoints.wait()
-        log.say(_summary(images, images - first, time.monotonic() - started))
-        return Result(state, images, finished=True)
+        clock.stop()
+        log.say(_summary(images, images - first, time.monotonic() - started, clock.busy))
+        return Result(state, images, True, tuple(clock.spans))
     finally:
+        programs.close()
+        clock.stop()
         stop.restore()
         log.close()
         checkpoints.wait()  # a good save under way is finished whatever ended the run
-
-
-def _start(system: System, workdir: Path, mesh: Mesh, key: jax.Array, warm_start: Callable) -> tuple[State, dict]:
-    """(state, what its run.json says): from the newest whole checkpoint, or fresh and {}."""
-    abstract = jax.eval_shape(lambda key: create(system, key), key)
-    shardings = sharding.parameters(abstract, mesh)
-    found = newest_good(workdir)
-    if found is None:
-        state = jax.jit(lambda key: create(system, key), out_shardings=shardings)(key)
-        return hosts.place(warm_start(state), shardings), {}
-    path, run = found
-    placed = jax.tree.map(lambda x, s: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=s), abstract, shardings)
-    return load_state(path, placed), run.about
 
 
 def _crosses(every: int, before: int, after: int) -> bool:
@@ -234,7 +232,7 @@ def _crosses(every: int, before: int, after: int) -> bool:
     return every > 0 and after // every > max(before, 0) // every
 
 
-def _summary(images: int, done: int, seconds: float) -> str:
+def _summary(images: int, done: int, seconds: float, busy: float) -> str:
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
-    speed = f", {done / seconds:,.0f} images/s" if done else ""
+    speed = f", {done / seconds:,.0f} images/s, {1 - busy / seconds:.1%} of the time outside compiled chunks" if done else ""
     return f"done: {images:,} images; this call {done:,} in {seconds / 60:.1f} min{speed}; peak memory {peak:.1f} GiB"

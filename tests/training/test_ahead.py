@@ -1,0 +1,60 @@
+"""Stages are compiled once each, the next one while another trains."""
+
+import threading
+
+import jax
+import numpy as np
+import pytest
+import toy
+
+from t2i_jax.distributed.mesh import make_mesh
+from t2i_jax.errors import UserError
+from t2i_jax.training import alternate
+from t2i_jax.training.ahead import Programs
+from t2i_jax.training.state import create
+
+SCAN = 4
+
+
+def arrays(system):
+    """A state and the batches of one chunk."""
+    batch = toy.examples(0, 16)
+    return create(system, jax.random.key(3)), jax.tree.map(lambda x: np.stack([x] * SCAN), batch)
+
+
+def test_a_stage_is_compiled_once_beside_the_thread_that_asks(monkeypatch):
+    where, compile_update = [], alternate.compile_update
+    monkeypatch.setattr(alternate, "compile_update",
+                        lambda system, stage, *rest: where.append((stage.name, threading.current_thread())) or
+                        compile_update(system, stage, *rest))
+    system = toy.system()
+    state, batches = arrays(system)
+    programs = Programs(system, SCAN, make_mesh())
+    first = programs.update(0, state, batches)
+    for _ in range(2):
+        programs.prepare(1, state, batches)
+    programs.prepare(2, state, batches)  # there are two stages
+    assert programs.update(1, state, batches) is programs.update(1, state, batches) is not first
+    assert [name for name, _ in where] == ["autoencoder", "gan"]
+    assert threading.current_thread() not in [thread for _, thread in where]
+
+
+def test_it_computes_what_the_function_computes():
+    system = toy.system()
+    state, batches = arrays(system)
+    one = jax.tree.map(lambda x: x[0], batches)
+    plain = alternate.compile_update(system, system.stages[1], state, one, SCAN, make_mesh())
+    wanted, _ = plain.run(jax.tree.map(lambda x: x.copy(), state), batches)
+    found, _ = Programs(system, SCAN, make_mesh()).update(1, state, batches).run(state, batches)
+    for a, b in zip(jax.tree.leaves(wanted.params), jax.tree.leaves(found.params), strict=True):
+        np.testing.assert_array_equal(a, b)
+
+
+def test_a_stage_that_cannot_run_says_so_when_it_is_asked_for():
+    system = toy.system(every=3)
+    state, batches = arrays(system)
+    programs = Programs(system, SCAN, make_mesh())
+    programs.update(0, state, batches)
+    programs.prepare(1, state, batches)
+    with pytest.raises(UserError, match="must be a multiple of 3"):
+        programs.update(1, state, batches)
