@@ -50,8 +50,6 @@ def prepare(config_json: str, stages: Sequence[str], workdir: Path | None, scrat
     """
     import jax
 
-    import jax
-
     from t2i_jax import systems
     from t2i_jax.distributed.mesh import make_mesh
     from t2i_jax.planning.compiling import stage_of
