@@ -63,26 +63,26 @@ def get_config(arg: str = "") -> ConfigDict:
         "template": "{}", "heldout_fraction": 0.05, "denoise": False, "drop_near_duplicates": False,
         "flip": False, "rotate": 0.0, "scale": 0.0, "vocabulary": 4096, "text_length": 20, "sample": 4096, "noise": 16,
     })
-    config.text = ConfigDict({"width": 128, "depth": 0, "heads": 4, "hidden": 256, "bound": False})  # a bag of words
+    config.text = ConfigDict({"width": 128, "depth": 0, "heads": 4, "hidden": 256, "bound": True})  # a bag of placed words
     config.autoencoder = ConfigDict({
         "kind": "linear", "latent": 512, "encoder_hidden": 512, "width": 512, "hidden": 1024, "blocks": 2, "remat": False,
     })
     config.patches = ConfigDict({"width": 64})
     config.latents = ConfigDict({"whitening": 0.5})
-    config.generator = ConfigDict({"kind": "mlp", "width": 512, "hidden": 1024, "blocks": 4, "remat": False})
+    config.generator = ConfigDict({"kind": "mlp", "width": 512, "hidden": 1024, "blocks": 4, "noise_gain": 3.0, "remat": False})
     config.discriminator = ConfigDict({
         "kind": "mlp", "width": 512, "hidden": 1024, "blocks": 4, "embedding": 256, "remat": False,
     })
     config.losses = ConfigDict({
         "adversarial": "relativistic", "gamma": 2.0, "gamma_final": 0.3, "penalty_share": 0.25, "matching": 0.0,
-        "contrastive": 1.0, "temperature": 0.1, "imitation": 10.0, "l1": 0.1, "kl": 3e-6, "patch": 0.0, "patch_gamma": 1.0,
-        "patch_start": 0, "cut_mix": 0.5, "mirror": True,
+        "contrastive": 1.0, "temperature": 0.1, "imitation": 10.0, "corner": 0.03, "l1": 0.1, "kl": 3e-6, "patch": 0.0,
+        "patch_gamma": 1.0, "patch_start": 0, "cut_mix": 0.5, "mirror": True,
     })
-    config.stages = ConfigDict({"autoencoder": 102_400, "imitation": 1_280_000, "gan": 128_000})
+    config.stages = ConfigDict({"autoencoder": 102_400, "imitation": 2_048_000, "gan": 128_000})
     config.optimizers = ConfigDict({
         "autoencoder": optimizer(learning_rate=4e-4, b1=0.9, decay_end=102_400, final=0.01),
         "patches": optimizer(learning_rate=4e-4, decay="constant"),
-        "imitation": optimizer(learning_rate=1e-3, b1=0.9, decay_start=640_000, decay_end=1_280_000),
+        "imitation": optimizer(learning_rate=1e-3, b1=0.9, decay_start=1_024_000, decay_end=2_048_000),
         "discriminator": optimizer(learning_rate=3e-4, decay_start=64_000, decay_end=128_000),
         "generator": optimizer(learning_rate=3e-4, decay_start=64_000, decay_end=128_000),
     })

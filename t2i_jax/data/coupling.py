@@ -26,7 +26,8 @@ from t2i_jax.data.tokenizer import Tokenizer
 
 SIDE = 16  # pixels that looks are compared at
 WORDS = 256  # dimensions that bags of words are projected to
-EMPHASIS = 1.5  # of words over looks: they mean the same under every caption
+EMPHASIS = 1.5  # of words over looks, which only tell apart what words do not: words mean the same under every caption
+LEAST = 0.05  # of looks, for pictures that words do not tell apart at all
 POOL = 2**14  # draws that offsets are fitted on, at most
 ROUNDS, UNEVEN = 600, 0.02  # of fitting; total variation from even cells that is good enough
 
@@ -51,7 +52,8 @@ class Coupling:
         for number, pictures in groups.items():
             word, share = _project(words[pictures], word_basis)
             look, _ = _project(looks[pictures], look_basis)
-            codes = np.concatenate([EMPHASIS * np.sqrt(share) * word, look], axis=1)
+            rest = np.sqrt(max(1 - share, LEAST))
+            codes = np.concatenate([EMPHASIS * np.sqrt(share) * word, rest * look], axis=1)
             self.cells[number] = pictures, *even_cells(codes, pool)
 
     def choose(self, pictures: np.ndarray, captions: np.ndarray, noise: np.ndarray) -> np.ndarray:
