@@ -10,8 +10,9 @@ probability. That is the optimal transport from N(0, I) to the caption's picture
 Genevay et al. 2016). Trained on such pairs, a generator that is handed fresh noise draws a caption's pictures as often as
 the data show them, with no posterior whose gaps the prior would fall into.
 
-Codes hold what the captions do not share (words of the most detailed ones) and what the pictures do not share (their look at
-16 x 16 pixels), so that near noise means near pictures, and one direction means the same skin tone under every profession.
+Codes hold what the captions do not share (words of the most detailed ones) and, as far as words leave pictures alike, what the
+pictures do not share (their look at 16 x 16 pixels), so that near noise means near pictures, and one direction means the same
+skin tone under every profession: what a network learns of it from one caption holds for the others.
 """
 
 from collections import defaultdict

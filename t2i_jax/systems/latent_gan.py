@@ -8,7 +8,7 @@
     picture = the one of latent G(n, t), in one forward pass; s: the latents' scale; without c L_rec is squared
 
 A caption that stands for hundreds of pictures keeps large errors. Squared, they take most of the gradient from captions whose
-pictures are nearly right, and average where they cannot decide; distances do neither (corner c: `losses.corner`).
+pictures are nearly right; as distances all captions weigh alike (corner c: `losses.corner`).
 
 Latents are vectors and the players perceptrons, or maps and transformers that read words too (`autoencoder.kind`). L_D, L_G:
 `losses.adversarial`, relativistic pairing by default (R3GAN, Huang et al. 2024); R1 + R2 exactly or by finite differences.
