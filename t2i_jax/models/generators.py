@@ -12,19 +12,23 @@ from t2i_jax.models.layers import ResidualMLP, ResidualStack, WordAttention
 
 
 class LatentGenerator(nn.Module):
-    """(noise [B, N], sentence [B, D]) -> latents [B, latent], a residual MLP over both together."""
+    """(noise [B, N], sentence [B, D]) -> latents [B, latent], a residual MLP over both together.
+
+    noise_gain: what noise is multiplied by. It has fewer dimensions than the sentence, and is learnt later the less it weighs.
+    """
 
     latent: int
     width: int = 512
     hidden: int = 1024
     blocks: int = 4
+    noise_gain: float = 1.0
     remat: bool = False
     dtype: jnp.dtype | None = None
 
     @nn.compact
     def __call__(self, noise: Array, sentence: Array) -> Array:
         stack = ResidualStack(self.width, self.hidden, self.blocks, self.remat, self.dtype)
-        return nn.Dense(self.latent, dtype=self.dtype)(stack(jnp.concatenate([noise, sentence], axis=-1)))
+        return nn.Dense(self.latent, dtype=self.dtype)(stack(jnp.concatenate([self.noise_gain * noise, sentence], axis=-1)))
 
 
 class AttendingGenerator(nn.Module):

@@ -34,6 +34,11 @@ def test_every_latent_depends_on_its_noise_and_its_sentence_alone(params):
     np.testing.assert_allclose(draw(params, NOISE[4:5], SENTENCE[4:5]), latents[4:5], atol=1e-6)
 
 
+def test_gain_of_noise(params):
+    louder = LatentGenerator(latent=10, **SIZE, noise_gain=3.0)
+    np.testing.assert_allclose(draw(params, NOISE, SENTENCE, louder), draw(params, 3 * NOISE, SENTENCE), atol=1e-5)
+
+
 def test_bfloat16_and_recomputation(params):
     exact = draw(params, NOISE, SENTENCE)
     half = LatentGenerator(latent=10, **SIZE, dtype=jnp.bfloat16)

@@ -16,7 +16,7 @@ from t2i_jax.models.generators import LatentGenerator
 from t2i_jax.models.text import TextEncoder
 from t2i_jax.objectives.augment import cut_mix, mirror
 from t2i_jax.paths import flat
-from t2i_jax.systems import Turn
+from t2i_jax.systems import Turn, _latents
 from t2i_jax.training import alternate
 from t2i_jax.training.state import create
 
@@ -197,10 +197,22 @@ def test_discriminator_loss(play, outputs, batch):
     np.testing.assert_allclose(terms["loss"], loss, rtol=1e-5)
 
 
+def distance(outputs, state):
+    squared = (outputs["miss"] ** 2).sum(-1) / float(state.aux["latent"]["energy"])
+    return np.sqrt(squared + CONFIG.losses.corner**2).mean()
+
+
 def test_imitation_loss(play, outputs, state):
     _, terms = play("imitation", "imitation", 256)
+    np.testing.assert_allclose(terms["loss"], distance(outputs, state), rtol=1e-5)
+
+
+def test_distances_are_squared_without_a_corner(outputs, state):
+    latents = _latents.build(CONFIG, (16, 16, 3), _latents.AutoencoderLosses())
+    turn = Turn({}, state.aux, {}, {}, state.key, 0)
+    miss = latents.miss(turn, jnp.asarray(outputs["latent"]), jnp.asarray(outputs["drawn"]))
     loss = (outputs["miss"] ** 2).sum(-1).mean() / float(state.aux["latent"]["energy"])
-    np.testing.assert_allclose(terms["loss"], loss, rtol=1e-5)
+    np.testing.assert_allclose(miss, loss, rtol=1e-5)
 
 
 def test_generator_loss(play, outputs, batch, state):
@@ -210,11 +222,11 @@ def test_generator_loss(play, outputs, batch, state):
     expected = {
         "gan": softplus(outputs["real"] - outputs["fake"]),
         "contrastive": info_nce(outputs["fake_embedding"], outputs["text_embedding"], right | right.T),
-        "imitation": (outputs["miss"] ** 2).sum(-1).mean() / float(state.aux["latent"]["energy"]),
+        "imitation": distance(outputs, state),
     }
     for name, value in expected.items():
         np.testing.assert_allclose(terms[name], value, rtol=1e-4, err_msg=name)
-    weights = {"gan": 1, "contrastive": 1, "imitation": 10}
+    weights = {"gan": 1, "contrastive": 1, "imitation": CONFIG.losses.imitation}
     np.testing.assert_allclose(terms["loss"], sum(weights[name] * expected[name] for name in expected), rtol=1e-5)
 
 
