@@ -51,8 +51,9 @@ STEPS = 10
 def noise(count: int) -> Source:
     """So many pictures of 32x32, all different, of a thousand words."""
     def read(number: int) -> bytes:
-        file = io.BytesIO()
-        Image.fromarray(np.random.default_rng(number).integers(0, 256, (32, 32, 3), dtype=np.uint8)).save(file, "BMP")
+        random, file = np.random.default_rng(number), io.BytesIO()
+        pixels = random.integers(0, 200, (1, 1, 3)) + random.integers(0, 56, (32, 32, 3))  # of every brightness
+        Image.fromarray(pixels.astype(np.uint8)).save(file, "BMP")
         return file.getvalue()
 
     words = lambda number: f"word{number % 1000} word{number // 1000}"
