@@ -11,6 +11,8 @@ import jax.numpy as jnp
 from einops import rearrange
 from jax import Array, lax
 
+from t2i_jax.models.products import flattened
+
 LAYOUT = ("NHWC", "HWIO", "NHWC")
 
 
@@ -48,7 +50,7 @@ def convolve(images: Array, kernel: Array, stride: int = 1) -> Array:
     size, _, _, features = kernel.shape
     return lax.platform_dependent(
         images, kernel,
-        cpu=lambda x, k: unfold(x, size, stride) @ k.reshape(-1, features),
+        cpu=lambda x, k: flattened(unfold(x, size, stride), k.reshape(-1, features)),
         default=lambda x, k: lax.conv_general_dilated(x, k, (stride, stride), "SAME", dimension_numbers=LAYOUT),
     )
 
