@@ -36,7 +36,7 @@ def get_config(arg: str = "") -> ConfigDict:
     config.batch_size, config.scan_length, config.fsdp, config.dtype = 2048, 10, 16, "bfloat16"
     config.data.update(source="folder", path="data/pictures", resolution=256, vocabulary=32_768, text_length=64, sample=256,
                        noise=64, coupled=False)
-    config.text.update(width=768, depth=4, heads=6, hidden=3072)
+    config.text.update(width=768, depth=4, heads=6, hidden=3072, bound=False)
     config.autoencoder = ConfigDict({
         "kind": "convolutional", "latent": 4, "patch": 2, "channels": (128, 256, 512), "blocks": 2, "remat": True,
     })
@@ -48,7 +48,7 @@ def get_config(arg: str = "") -> ConfigDict:
     config.generator = ConfigDict(player | {"depth": size["generator"]})
     config.discriminator = ConfigDict(player | {"depth": size["discriminator"], "embedding": 768})
     config.losses.update(penalty="finite_difference", sigma=0.01, gamma=0.1, gamma_final=0.1, matching=0.5, imitation=0.0,
-                         patch=0.1, patch_start=10_240_000, cut_mix=0.0)
+                         corner=0.0, patch=0.1, patch_start=10_240_000, cut_mix=0.0)
     chunk = config.batch_size * config.scan_length
     whole = lambda images: round(images / chunk) * chunk
     lengths = {"autoencoder": whole(41_000_000), "imitation": 0, "gan": whole(410_000_000)}

@@ -49,8 +49,9 @@ def get_config(arg: str = "") -> ConfigDict:
     config.system = "lm_gan"
     config.text = ConfigDict({"kind": "cached", "encoder": MINILM, "width": 128, "tuned_layers": 0, "stored": "float16"})
     config.generator.update(kind="attending", heads=4, attention=128)
-    for name in ("gamma_final", "penalty_share"):
+    for name in ("gamma_final", "penalty_share", "corner"):
         del config.losses[name]
+    del config.generator["noise_gain"]
     config.losses.update(gamma=1.0, matching=True)
     small(config)
     match arg:
