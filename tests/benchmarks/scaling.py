@@ -3,7 +3,7 @@
     python tests/benchmarks/scaling.py --data --networks --out scaling.json
 
 `--data`: the quickstart's loop on 1,000, 10,000 and 100,000 pictures of noise, from next batch to next batch; chunks on
-the three are taken in turns, so that a machine whose speed drifts counts for all. `--networks`: compiled chunks of the
+the three are taken in turns, so that a machine whose speed drifts counts for all; noise is not coupled. `--networks`: compiled chunks of the
 quickstart with one size changed at a time. Medians; least and most say how steady they were.
 """
 
@@ -81,6 +81,8 @@ def of_data(repeats: int) -> dict:
             prepared = Path(folder) / str(count)
             prepare(noise(count), prepared, resolution=32)
             config = playing.config("quickstart.py:", f"data.path={prepared}")
+            with config.unlocked():
+                config.data.coupled = False  # fitted to all pictures before training begins
             data = open_examples(config, Path(folder) / f"run{count}")
             batches = data.batches(0, batch_size=config.batch_size, scan_length=config.scan_length, seed=0)
             stack = hosts.join_batch(next(batches), hosts.rows(mesh, config.batch_size), config.batch_size, mesh)
