@@ -21,6 +21,13 @@ from t2i_jax.paths import below
 from t2i_jax.pretrained import captions
 
 
+class Made(NamedTuple):
+    """What one forward pass gives to all turns of a step."""
+
+    arrays: Any  # of Stage.makes, from the parameters before the first turn
+    pull: Callable[[Any], tuple[dict]]  # gradient by `arrays` -> that by the parameters {path: array} of phases that pull
+
+
 class Turn(NamedTuple):
     """All that a loss may read."""
 
@@ -30,6 +37,7 @@ class Turn(NamedTuple):
     batch: dict  # arrays, leading axis = global batch; images float in [-1, 1]
     keys: Array  # one per global example, folded with step and phase: [B]
     images: Array  # images seen so far, float32 scalar, for schedules
+    made: Made | None = None
 
 
 class Phase(NamedTuple):
@@ -43,6 +51,7 @@ class Phase(NamedTuple):
     every: int = 1  # runs on every n-th step
     accumulate: int = 1  # micro-batches whose gradients are averaged before one update
     whole_batch: bool = False  # the loss compares examples with each other: never accumulated
+    pulls: bool = False  # what it trains also made `turn.made`: the loss's gradient by its arrays is pulled back
 
 
 class Stage(NamedTuple):
@@ -53,6 +62,7 @@ class Stage(NamedTuple):
     phases: tuple[Phase, ...]  # in order, all inside one compiled step
     enter: Callable[[Any, dict], Any] | None = None  # (state, fixed sample batch) -> state: fits a PCA start, a latent
     # scale, copies averages; pure, its result saved right after
+    makes: Callable[[Turn], Any] | None = None  # -> arrays that all turns of a step share, computed once
 
 
 class Codec(NamedTuple):

@@ -5,12 +5,14 @@
     reported                   L = L_D + λ_G L_G                 of L_D: x and x_g, without wrong captions and penalties
 
 The other terms, off by default, stand in `_game.py`. Without wrong captions (losses.matching = False) L_D is binary
-cross-entropy. The generator's batch normalization sees the whole global batch, wherever it lies; its running
-statistics move in the generator's turn only, and samples are drawn with them.
+cross-entropy. Both turns of a step play with the same pictures, drawn once. The generator's batch normalization sees
+the whole global batch, wherever it lies; its running statistics move in the generator's turn only, and samples are
+drawn with them.
 """
 
 import dataclasses
 
+import jax
 import jax.numpy as jnp
 from jax import Array
 from ml_collections import ConfigDict
@@ -86,14 +88,18 @@ def build(config: ConfigDict, tokenizer) -> System:
         images, moved = generator.apply(variables, z, sentence, train=True, mutable=["batch_stats"])
         return at_least_float32(images), moved.get("batch_stats", {})
 
-    def discriminator_loss(turn: Turn):
+    def makes(turn: Turn) -> tuple[Array, Array, dict]:
         sentence = read(turn.params, turn.batch)
-        loss, terms = game.discriminator(turn, imagine(turn, sentence)[0], sentence)
+        images, statistics = imagine(turn, sentence)
+        return images, sentence, jax.lax.stop_gradient(statistics)
+
+    def discriminator_loss(turn: Turn):
+        made, sentence, _ = turn.made.arrays
+        loss, terms = game.discriminator(turn, made, sentence)
         return loss, ({}, terms)
 
     def generator_loss(turn: Turn):
-        sentence = read(turn.params, turn.batch)
-        made, statistics = imagine(turn, sentence)
+        made, sentence, statistics = turn.made.arrays
         loss, terms = game.generator(turn, made, sentence)
         terms["total"] = terms["discriminator"] + losses.generator * terms["gan"]
         return loss, ({"generator": statistics}, terms)
@@ -107,9 +113,9 @@ def build(config: ConfigDict, tokenizer) -> System:
         Phase("discriminator", below("discriminator"), discriminator_loss, "discriminator", every=turns.discriminator,
               whole_batch=True),
         Phase("generator", below("generator", *text.trained), generator_loss, "generator", ("generator",), every=turns.generator,
-              whole_batch=True),
+              whole_batch=True, pulls=True),
     )
-    stages = (Stage("gan", lengths.gan, phases),)
+    stages = (Stage("gan", lengths.gan, phases, makes=makes),)
     return System(
         init=init,
         stages=stages,

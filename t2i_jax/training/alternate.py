@@ -20,7 +20,7 @@ from t2i_jax.errors import UserError
 from t2i_jax.objectives.precision import at_least_float32
 from t2i_jax.optimizer import ema_decay
 from t2i_jax.paths import below, flat, merge, nested, select
-from t2i_jax.systems import Phase, Stage, System, Turn
+from t2i_jax.systems import Made, Phase, Stage, System, Turn
 from t2i_jax.training.state import State, averaged, count_images
 
 
@@ -97,7 +97,7 @@ def check(system: System, stage: Stage, batch_size: int, scan_length: int) -> No
     for phase in stage.phases:
         if phase.optimizer not in system.optimizers:
             raise UserError(f"phase {phase.name!r} names no optimizer of the system: {phase.optimizer!r}")
-        if phase.accumulate > 1 and (phase.whole_batch or batch_size % phase.accumulate):
+        if phase.accumulate > 1 and (phase.whole_batch or stage.makes is not None or batch_size % phase.accumulate):
             raise UserError(
                 f"phase {phase.name!r} cannot accumulate {phase.accumulate} micro-batches of {batch_size}: its loss "
                 "compares the examples of a batch, or the batch does not divide"
@@ -110,14 +110,15 @@ def step(system: System, stage: Stage, position: int, state: State, batch: dict)
     images = high * 2.0**32 + low
     batch = as_float(batch)
     size = len(jax.tree.leaves(batch)[0])
+    step_key = jax.random.fold_in(keys.named(state.key, "step"), state.step)
+    turn = lambda key, made=None: Turn(state.params, state.aux, state.ema, batch, keys.per_example(key, size), images, made)
+    made = share(stage, turn(keys.named(step_key, "makes"))).made
     metrics = {}
     for number, phase in enumerate(stage.phases):
         if position % phase.every:
             continue
         # Stages end on whole steps, so (step, phase) names every draw of a run.
-        phase_key = jax.random.fold_in(jax.random.fold_in(keys.named(state.key, "step"), state.step), number)
-        turn = Turn(state.params, state.aux, state.ema, batch, keys.per_example(phase_key, size), images)
-        state, terms = run_phase(system, phase, state, turn)
+        state, terms = run_phase(system, phase, state, turn(jax.random.fold_in(step_key, number), made))
         metrics |= {f"{phase.name}/{name}": value for name, value in terms.items()}
     state = dataclasses.replace(
         state,
@@ -128,10 +129,21 @@ def step(system: System, stage: Stage, position: int, state: State, batch: dict)
     return state, metrics
 
 
+def share(stage: Stage, turn: Turn) -> Turn:
+    """`turn` with what its stage makes once a step, where it makes something."""
+    if stage.makes is None:
+        return turn
+    trained = select(turn.params, lambda path: any(phase.pulls and phase.trains(path) for phase in stage.phases))
+    make = lambda trained: stage.makes(turn._replace(params=merge(turn.params, trained)))
+    return turn._replace(made=Made(*jax.vjp(make, trained)))
+
+
 def run_phase(system: System, phase: Phase, state: State, turn: Turn) -> tuple[State, dict[str, Array]]:
     """One player's update: gradients of its loss with respect to what it trains, one optimizer step."""
 
-    def loss(trained: dict[str, Array], turn: Turn):
+    def loss(trained: dict[str, Array], turn: Turn, made=None):
+        if made is not None:
+            turn = turn._replace(made=turn.made._replace(arrays=made))
         value, (aux, terms) = phase.loss(turn._replace(params=merge(turn.params, trained)))
         if set(aux) - set(phase.writes):
             raise ValueError(f"phase {phase.name!r} wrote aux entries it does not declare: {set(aux) - set(phase.writes)}")
@@ -139,7 +151,11 @@ def run_phase(system: System, phase: Phase, state: State, turn: Turn) -> tuple[S
 
     trained = select(turn.params, phase.trains)
     gradient = jax.grad(loss, has_aux=True)
-    if phase.accumulate == 1:
+    if phase.pulls:
+        (grads, by_made), (aux, terms) = jax.grad(loss, (0, 2), has_aux=True)(trained, turn, turn.made.arrays)
+        (pulled,) = turn.made.pull(by_made)
+        grads = {path: gradient + pulled[path] for path, gradient in grads.items()}
+    elif phase.accumulate == 1:
         grads, (aux, terms) = gradient(trained, turn)
     else:
         grads, aux, terms = accumulate(gradient, trained, turn, phase.accumulate)

@@ -108,13 +108,10 @@ class GameTwin(Twin):
 
     def step(self, batch: dict, z) -> list[float]:
         players, losses = self.players, self.config.losses
-        with torch.no_grad():
-            sentence = players["text"](batch["tokens"], batch["mask"])
-            made = players["generator"](z, sentence)
+        sentence = players["text"](batch["tokens"], batch["mask"])
+        made = players["generator"](z, sentence)  # drawn once for both turns
         told = twins.discriminator_loss(losses, players["discriminator"], batch["image"], made, sentence)
         first = self.take("discriminator", told)
-        sentence = players["text"](batch["tokens"], batch["mask"])
-        made = players["generator"](z, sentence)
         loss = twins.generator_loss(losses, players["discriminator"], made, sentence, batch["image"])
         second = self.take("generator", loss)
         self.average()
@@ -164,10 +161,8 @@ class LatentTwin(Twin):
 
     def step(self, batch: dict, noise) -> list[float]:
         judge, losses, real = self.players["discriminator"], self.config.losses, batch["latents"]
-        with torch.no_grad():
-            made, sentence = self.imagine(batch)
-        first = self.take("discriminator", transformer_twins.discriminator_loss(losses, judge, real, made, sentence, noise))
         made, sentence = self.imagine(batch)
+        first = self.take("discriminator", transformer_twins.discriminator_loss(losses, judge, real, made, sentence, noise))
         second = self.take("generator", twins.generator_loss(losses, judge, made, sentence, real))
         self.average()
         return [first, second]
@@ -233,7 +228,7 @@ class Ours:
         def run(state, batch):
             losses, noise = [], None
             for phase in self.stage.phases:
-                turn = playing.turn_of(state, alternate.as_float(batch))
+                turn = playing.turn_of(state, alternate.as_float(batch), stage=self.stage)
                 noise = keys.normal(keys.named(turn.keys, drawn), shape)
                 state, terms = alternate.run_phase(self.system, phase, state, turn)
                 losses.append(terms["loss"])

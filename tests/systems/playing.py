@@ -63,15 +63,21 @@ def batch_of(config, count=BATCH, seed=0):
     return jax.tree.map(jnp.asarray, alternate.as_float(examples))
 
 
+def stage_of(system, name):
+    (stage,) = [each for each in system.stages if each.name == name]
+    return stage
+
+
 def phase_of(system, stage, name):
-    (stage,) = [each for each in system.stages if each.name == stage]
-    (phase,) = [each for each in stage.phases if each.name == name]
+    (phase,) = [each for each in stage_of(system, stage).phases if each.name == name]
     return phase
 
 
-def turn_of(state, batch, images=0):
-    return Turn(state.params, state.aux, state.ema, batch, keys.per_example(state.key, len(batch["image"])),
+def turn_of(state, batch, images=0, stage=None):
+    """stage: whose turns share a forward pass, None for others."""
+    turn = Turn(state.params, state.aux, state.ema, batch, keys.per_example(state.key, len(batch["image"])),
                 jnp.float32(images))
+    return turn if stage is None else alternate.share(stage, turn)
 
 
 class Table:
@@ -85,8 +91,8 @@ class Table:
 
     def play(self, stage, name):
         """(state after that phase, its terms)"""
-        phase = phase_of(self.system, stage, name)
-        run = quick(lambda state, batch: alternate.run_phase(self.system, phase, state, turn_of(state, batch)))
+        phase, whole = phase_of(self.system, stage, name), stage_of(self.system, stage)
+        run = quick(lambda state, batch: alternate.run_phase(self.system, phase, state, turn_of(state, batch, stage=whole)))
         after, terms = run(self.state, self.batch)
         return after, jax.tree.map(lambda x: np.asarray(x, np.float64), terms)
 

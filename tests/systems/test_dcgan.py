@@ -78,8 +78,10 @@ def test_a_generator_without_normalization_has_no_statistics():
     state = jax.eval_shape(lambda: create(system, jax.random.key(0)))
     assert state.aux == {"generator": {}}
     batch = playing.batch_of(CONFIG)
-    for phase in system.stages[0].phases:
-        _, (aux, _) = jax.eval_shape(lambda state, batch: phase.loss(playing.turn_of(state, batch)), state, batch)
+    (stage,) = system.stages
+    for phase in stage.phases:
+        turn = lambda state, batch: playing.turn_of(state, batch, stage=stage)
+        _, (aux, _) = jax.eval_shape(lambda state, batch: phase.loss(turn(state, batch)), state, batch)
         assert not flat(aux)
 
 

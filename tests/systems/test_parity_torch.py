@@ -90,7 +90,7 @@ def ours(config, system, state, batch):
         for use in ("noise", "posterior"):  # drawn in the same program, whose rounding may not be another's
             found[use] = keys.normal(keys.named(turn.keys, use), (config.noise,))
         for phase in system.stages[0].phases:
-            state, terms = alternate.run_phase(system, phase, state, playing.turn_of(state, batch))
+            state, terms = alternate.run_phase(system, phase, state, playing.turn_of(state, batch, stage=system.stages[0]))
             slopes = gradients(state.opt_state[phase.name], config.optimizers[phase.name].b1)
             found[phase.name] = {"loss": {"": terms["loss"]}, "gradients": slopes, "parameters": flat(state.params),
                                  "statistics": statistics_of(state)}

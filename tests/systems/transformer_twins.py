@@ -12,9 +12,10 @@ GAIN = 0.1
 
 
 def unstacked(paths):
-    """{path: array} with the leading axis of stacked "blocks" as path parts of their own."""
+    """{path: array} as the twins name them: the leading axis of stacked "blocks" is a part of the path."""
     found = {}
     for path, array in paths.items():
+        path = path.replace("/class/", "/class_block/")  # which PyTorch cannot compile as a name
         if "/blocks/" in path:
             before, after = path.split("/blocks/")
             found |= {f"{before}/blocks/{number}/{after}": block for number, block in enumerate(np.asarray(array))}
@@ -141,7 +142,7 @@ class Discriminator(nn.Module):
         self.blocks = nn.ModuleList(block() for _ in range(sizes.depth))
         self.class_token = nn.Parameter(torch.zeros(width))
         self.tokens_norm, self.norm = norm(width), norm(width)
-        self.add_module("class", block())
+        self.class_block = block()
         self.logit, self.project, self.embed_latent = nn.Linear(width, 1), nn.Linear(width, size), nn.Linear(width, size)
         self.condition, self.embed_sentence = nn.Linear(words, size), nn.Linear(words, size)
         self.turn = turns(self.grid, width // sizes.heads)
@@ -153,7 +154,7 @@ class Discriminator(nn.Module):
         for block in self.blocks:
             h = block(h, turn=self.turn)
         token = self.class_token.expand(len(h), 1, -1)
-        h = self.norm(self.get_submodule("class")(token, self.tokens_norm(h))[:, 0])
+        h = self.norm(self.class_block(token, self.tokens_norm(h))[:, 0])
         matches = (self.project(h) * self.condition(sentence)).sum(1) / self.sizes.embedding**0.5
         return self.logit(h)[:, 0] + matches, self.embed_latent(h), self.embed_sentence(sentence)
 
