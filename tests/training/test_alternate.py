@@ -93,6 +93,46 @@ def test_writing_undeclared_statistics_is_refused():
         alternate.step(system, stage, 0, start(system), toy.examples(0, 16))
 
 
+def drawn(turn):
+    """Pictures of noise that all turns see alike."""
+    generator = turn.params["generator"]
+    return jnp.tanh(toy.pixels(turn)[:, :6] @ generator["kernel"] + generator["bias"][None])
+
+
+def test_one_forward_pass_for_all_turns_gives_the_updates_of_a_pass_for_each():
+    system = toy.system()
+    seen = lambda shared, turn: turn.made.arrays if shared else drawn(turn)
+
+    def stage(shared):
+        def discriminator(turn):
+            made = toy.logits(turn, jax.lax.stop_gradient(seen(shared, turn)))
+            return jnp.mean(jax.nn.softplus(made) + jax.nn.softplus(-toy.logits(turn, toy.pixels(turn)))), ({}, {})
+
+        def generator(turn):  # its parameters tell on the loss by the pictures and by themselves
+            loss = jnp.mean(jax.nn.softplus(-toy.logits(turn, seen(shared, turn))))
+            return loss + 0.3 * jnp.sum(turn.params["generator"]["kernel"] ** 2), ({}, {})
+
+        losses = {"d": discriminator, "g": generator}
+        phases = tuple(phase._replace(loss=losses[phase.optimizer], writes=(), pulls=shared and phase.optimizer == "g")
+                       for phase in system.stages[1].phases)
+        return system.stages[1]._replace(phases=phases, makes=drawn if shared else None)
+
+    batch = toy.examples(0, 16)
+    steps = [alternate.step(system, stage(shared), 0, start(system), batch) for shared in (False, True)]
+    (expected, terms), (found, same_terms) = steps
+    assert terms.keys() == same_terms.keys()
+    for path, array in flat(expected.params).items():
+        np.testing.assert_allclose(flat(found.params)[path], array, rtol=1e-5, atol=1e-7, err_msg=path)
+    for name, term in terms.items():
+        np.testing.assert_allclose(same_terms[name], term, rtol=1e-5, err_msg=name)
+    tanhs = lambda shared: str(jax.make_jaxpr(lambda s, b: alternate.step(system, stage(shared), 0, s, b))(
+        start(system), batch)).count(" tanh ")
+    assert tanhs(True) == tanhs(False) - 1  # one drawing less
+    split = stage(True)._replace(phases=tuple(phase._replace(accumulate=2) for phase in stage(True).phases))
+    with pytest.raises(UserError, match="cannot accumulate"):
+        alternate.check(system, split, 16, 4)
+
+
 @pytest.mark.parametrize("every", [1, 2])
 def test_scanned_steps_equal_single_turns_of_the_cycle_bit_for_bit(every):
     system = toy.system(every=every)
