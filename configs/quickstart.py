@@ -3,8 +3,8 @@
     t2i train --config configs/quickstart.py --workdir runs/quickstart
     t2i train --config configs/quickstart.py:tiny --workdir runs/tiny     # every part as small as it works: the tests
 
-102,400 images of autoencoder, 2,048,000 of imitation (the generator alone, cheap), 128,000 of GAN: 8.3 minutes on two free cores of
-an AMD EPYC, in three sittings, to prepare pictures and install apart (at the end of their stages 2,900, 5,700 and 1,300 images/s).
+102,400 images of autoencoder, 2,048,000 of imitation (the generator alone, cheap), 128,000 of GAN: 7.4 minutes on two free cores of
+an AMD EPYC, 7.7 with preparing, 2.9 GiB at most; at the end of the stages about 2,900, 5,700 and 1,300 images/s.
 
 What was tried, one seed each, on two shared cores. PSNR in dB and speckle (rms grey levels where the real picture is
 flat) of the autoencoder. Of models: R = R-precision (top 1 of 100) on training captions / unseen skin tone / unseen pair;
@@ -60,6 +60,8 @@ The recipe as it stands, all data, seed 0, card of configs/evaluator.py, beside 
 / .095, 16 of 32 frequencies like the data, 22 of 24 prompts diverse enough): R .980 / .944 / .803, FD .0005 / .0104 / .101, 26 of
 32, 24 of 24. Training captions and open prompts gain, unseen tones lose: where a tone is asked for it is drawn in .991 of training
 captions (.951 before), in .547 of unseen tones (.642 before), by the card's reader.
+Seeds 0, 1, 2: FD .0005, .0005, .0005 / .0104, .0104, .0138 / .102, .103, .109; R .980, .979, .980 / .944, .950, .967 / .803, .820, .828;
+26, 24, 25 of 32; tone of A .547, .480, .475.
 
 A perfect sampler, which draws one of the real pictures of a caption, does not reach FD 0 on training captions: "man running" is
 all that is said of the yellow one, and shared by five others. It has FD .0004, R .980, and the "right" tone in .84.
