@@ -54,16 +54,16 @@ def prepare(config_json: str, stages: Sequence[str], workdir: Path | None, scrat
     from t2i_jax.distributed.mesh import make_mesh
     from t2i_jax.planning.compiling import stage_of
     from t2i_jax.pretrained import captions
-    from t2i_jax.training.checkpoint import Checkpoints, newest_good
+    from t2i_jax.training.checkpoint import Checkpoints
     from t2i_jax.training.examples import open_examples
     from t2i_jax.training.resume import reconcile
     from t2i_jax.training.start import fresh
 
     config = configs.from_json(config_json)
-    found = newest_good(workdir) if workdir is not None and workdir.is_dir() else None
+    found = _found(workdir)
     if found:
         reconcile(found[1], config)
-    text = _reader(config, workdir)
+    text = _reader(config, found)
     train.check(config, text)
     for name in stages:
         stage_of(systems.build(config, text or captions.opened(config)), name)
@@ -97,23 +97,20 @@ def _measure(config: ConfigDict, stages: Sequence[str], repeats: int, workdir: P
     from t2i_jax.inference.pipeline import load
     from t2i_jax.measuring import checkpointing, idle, pipeline, probe, training
     from t2i_jax.measuring.drawing import measure_drawing
-    from t2i_jax.training import loop
-    from t2i_jax.training.examples import open_examples
+    from t2i_jax.training.examples import feed, open_examples
     from t2i_jax.training.start import entered, fresh
 
     mesh = make_mesh(config.fsdp)
-    data = open_examples(config, home, _reader(config, workdir))
+    data = open_examples(config, home, _reader(config, _found(workdir)))
     system = systems.build(config, data.text)
-    size = {"batch_size": config.batch_size, "scan_length": config.scan_length}
-    mine = hosts.rows(mesh, config.batch_size)
-    batches = lambda start: data.batches(start, seed=config.seed, rows=mine, **size)
+    read = feed(config, data, mesh)
     chosen = stages or [stage.name for stage in system.stages]
     about, cache = _run(config, data), scratch / "chunks"
 
     say("matrix products")
     parts = {"machine": probe.achievable(systems.precision(config) or jnp.float32, repeats)}
     state = fresh(system, jax.random.key(config.seed), mesh)
-    stack = hosts.join_batch(next(batches(0)), mine, config.batch_size, mesh)
+    stack = hosts.join_batch(next(read.batches(0)), hosts.rows(mesh, config.batch_size), config.batch_size, mesh)
     for stage in system.stages:
         if stage.enter is not None:
             state = entered(stage, state, data.sample(), mesh)
@@ -125,10 +122,10 @@ def _measure(config: ConfigDict, stages: Sequence[str], repeats: int, workdir: P
     parts["checkpoint"] = checkpointing.measure_saving(state, about, scratch / "saved", repeats)
     del state
     say("data pipeline")
-    parts["data"] = pipeline.measure_pipeline(batches(0), config.batch_size * config.scan_length, repeats)
+    parts["data"] = pipeline.measure_pipeline(read.batches(0), config.batch_size * config.scan_length, repeats)
     say("the training loop")
-    for name, figures in idle.run_loop(system, loop.Data(batches, data.sample, **size), about, scratch / "loop", mesh, repeats,
-                                       chosen, cache, parts["checkpoint"]["on_disk"].median).items():
+    for name, figures in idle.run_loop(system, read, about, scratch / "loop", mesh, repeats, chosen, cache,
+                                       parts["checkpoint"]["on_disk"].median).items():
         parts[f"stage {name}"] |= figures
     of = lambda figure: {name: parts[f"stage {name}"][figure] for name in chosen}
     parts["data"] |= pipeline.against(parts["data"]["images_per_second"], of("images_per_second"))
@@ -144,12 +141,17 @@ def _measure(config: ConfigDict, stages: Sequence[str], repeats: int, workdir: P
     return _where(config), parts
 
 
-def _reader(config: ConfigDict, workdir: Path | None):
-    """What reads captions in the run in `workdir`, if there is one, None where the config says it."""
-    from t2i_jax.pretrained import captions
+def _found(workdir: Path | None):
+    """The newest checkpoint of the run in `workdir`, verified, None where there is none."""
     from t2i_jax.training.checkpoint import newest_good
 
-    found = newest_good(workdir) if workdir is not None and workdir.is_dir() else None
+    return newest_good(workdir) if workdir is not None and workdir.is_dir() else None
+
+
+def _reader(config: ConfigDict, found):
+    """What reads captions in a run whose checkpoint was found, None where the config says it."""
+    from t2i_jax.pretrained import captions
+
     return captions.of_run(config, found[1].tokenizer, found[0].parents[1]) if found else None
 
 

@@ -52,12 +52,12 @@ def run(config: ConfigDict, workdir: Path, init_from: Path | None) -> int:
     from t2i_jax import systems
     from t2i_jax.commands.evaluate import hook
     from t2i_jax.commands.progress import Progress
-    from t2i_jax.distributed import hosts, together
+    from t2i_jax.distributed import together
     from t2i_jax.distributed.mesh import make_mesh
     from t2i_jax.pretrained import captions
     from t2i_jax.training import loop
     from t2i_jax.training.checkpoint import Run, newest_good
-    from t2i_jax.training.examples import open_examples
+    from t2i_jax.training.examples import feed, open_examples
     from t2i_jax.training.resume import reconcile, warm_start, with_rollbacks
     from t2i_jax.training.rollback import roll_back
 
@@ -78,8 +78,7 @@ def run(config: ConfigDict, workdir: Path, init_from: Path | None) -> int:
                             "next example": next_example})
     if previous and previous[1].about["data"] != data.fingerprint:
         raise UserError(f"data: {workdir}/data is not what this run was trained on; restore it or use a new --workdir")
-    size = {"batch_size": config.batch_size, "scan_length": config.scan_length}
-    batches = lambda start: data.batches(start, seed=config.seed, rows=hosts.rows(mesh, config.batch_size), **size)
+    read = feed(config, data, mesh)
     options = configs.section(config, "run", loop.Options)
     about = {
         "name": workdir.name,
@@ -96,7 +95,7 @@ def run(config: ConfigDict, workdir: Path, init_from: Path | None) -> int:
         system = systems.build(config, data.text)
         return loop.train(
             system,
-            loop.Data(batches, data.sample, **size),
+            read,
             Run(configs.to_json(config), data.text.to_json(), about | {"amendments": amendments}),
             workdir,
             mesh,

@@ -36,6 +36,7 @@ from t2i_jax import keys, systems  # noqa: E402
 from t2i_jax.distributed import sharding  # noqa: E402
 from t2i_jax.distributed.mesh import make_mesh  # noqa: E402
 from t2i_jax.paths import flat  # noqa: E402
+from t2i_jax.planning.compiling import stage_of  # noqa: E402
 from t2i_jax.training import alternate  # noqa: E402
 from t2i_jax.training.state import create  # noqa: E402
 
@@ -209,7 +210,7 @@ class Ours:
     def __init__(self, config, stage: str, batch: dict):
         self.config, self.batch, mesh = config, batch, make_mesh()
         self.system = systems.build(config, None)
-        (self.stage,) = [one for one in self.system.stages if one.name == stage]
+        self.stage = stage_of(self.system, stage)
         self.state = jax.jit(lambda: create(self.system, jax.random.key(0)))()
         self.stacked = jax.device_put({name: np.stack([x] * STEPS) for name, x in batch.items()},
                                       sharding.stacked_batch(mesh))

@@ -32,6 +32,7 @@ from t2i_jax.data.sources import Example, Source  # noqa: E402
 from t2i_jax.distributed import hosts, sharding  # noqa: E402
 from t2i_jax.distributed.mesh import make_mesh  # noqa: E402
 from t2i_jax.measuring.training import chunk_seconds  # noqa: E402
+from t2i_jax.planning.compiling import stage_of  # noqa: E402
 from t2i_jax.training import alternate  # noqa: E402
 from t2i_jax.training.examples import open_examples  # noqa: E402
 from t2i_jax.training.state import create  # noqa: E402
@@ -65,9 +66,8 @@ def noise(count: int) -> Source:
 def chunk_of(config, stage: str, stacked: dict):
     """(state, compiled chunk) of a stage for arrays such as `stacked` [K, B, ...]."""
     mesh, system = make_mesh(), systems.build(config, None)
-    (stage,) = [each for each in system.stages if each.name == stage]
     steps, batch_size = jax.tree.leaves(stacked)[0].shape[:2]
-    stage = stage._replace(images=steps * batch_size)
+    stage = stage_of(system, stage)._replace(images=steps * batch_size)
     state = jax.jit(lambda: create(system, jax.random.key(0)))()
     one = jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape[1:], x.dtype), stacked)
     return state, alternate.compile_update(system, stage, state, one, steps, mesh).run.lower(state, stacked).compile()

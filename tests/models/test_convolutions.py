@@ -1,12 +1,11 @@
 """Convolutions are flax's and PyTorch's, in values and in derivatives, by either of their forms."""
 
-import functools
-
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from derivatives import derivatives
 
 from t2i_jax.models import convolutions
 from t2i_jax.models.convolutions import Conv, ConvTranspose
@@ -32,16 +31,6 @@ def parameters(module, images):
     """Random ones, biases too."""
     shapes = jax.eval_shape(module.init, jax.random.key(0), images)["params"]
     return jax.tree.map(lambda x: 0.3 * jax.random.normal(jax.random.key(2), x.shape, images.dtype), shapes)
-
-
-# Compiling takes most of the time, and XLA's optimizations most of that.
-@functools.partial(jax.jit, static_argnums=0, compiler_options={"xla_backend_optimization_level": 0})
-def derivatives(module, params, images):
-    """Outputs, gradients by parameters and pictures, and the gradients of an R1-like penalty by both."""
-    apply = lambda params, images: nn.tanh(module.apply({"params": params}, images))
-    total = lambda params, images: jnp.sum(apply(params, images) ** 3)
-    slope = lambda params, images: jnp.sum(jax.grad(total, 1)(params, images) ** 2)
-    return apply(params, images), jax.grad(total, (0, 1))(params, images), jax.grad(slope, (0, 1))(params, images)
 
 
 def assert_close(found, expected, tolerance=1e-5):

@@ -1,25 +1,14 @@
 """Products of features with kernels are flax's in value and in derivatives, by either of their forms."""
 
-import functools
-
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from derivatives import derivatives
 
 from t2i_jax.models import products
 from t2i_jax.models.products import Dense
-
-
-# Compiling takes most of the time, and XLA's optimizations most of that.
-@functools.partial(jax.jit, static_argnums=0, compiler_options={"xla_backend_optimization_level": 0})
-def derivatives(module, params, h):
-    """Outputs, gradients by parameters and features, and those of the gradient's square by both."""
-    apply = lambda params, h: nn.tanh(module.apply({"params": params}, h))
-    total = lambda params, h: jnp.sum(apply(params, h) ** 3)
-    slope = lambda params, h: jnp.sum(jax.grad(total, 1)(params, h) ** 2)
-    return apply(params, h), jax.grad(total, (0, 1))(params, h), jax.grad(slope, (0, 1))(params, h)
 
 
 @pytest.mark.parametrize("shape", [(6, 5), (3, 4, 5), (2, 3, 2, 5)])

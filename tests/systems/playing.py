@@ -13,6 +13,7 @@ from running import CONFIGS
 from t2i_jax import config as configs
 from t2i_jax import keys, systems
 from t2i_jax.paths import flat
+from t2i_jax.planning.compiling import stage_of
 from t2i_jax.systems import Turn
 from t2i_jax.training import alternate
 from t2i_jax.training.state import create
@@ -61,11 +62,6 @@ def batch_of(config, count=BATCH, seed=0):
     """Pictures as floats, tokens and caption numbers, as phases see them."""
     examples = synthetic.examples(seed, count, resolution=config.data.resolution, length=config.data.text_length)
     return jax.tree.map(jnp.asarray, alternate.as_float(examples))
-
-
-def stage_of(system, name):
-    (stage,) = [each for each in system.stages if each.name == name]
-    return stage
 
 
 def phase_of(system, stage, name):

@@ -13,7 +13,7 @@ from t2i_jax import systems
 from t2i_jax.distributed.mesh import make_mesh
 from t2i_jax.training import loop
 from t2i_jax.training.checkpoint import Run
-from t2i_jax.training.examples import open_examples
+from t2i_jax.training.examples import feed, open_examples
 
 MILESTONES = 10
 
@@ -22,7 +22,6 @@ def main(workdir: Path, steps: int, spec: str) -> None:
     config = configs.load(spec, ())
     data = open_examples(config, workdir)
     system = systems.build(config, data.text)
-    size = {"batch_size": config.batch_size, "scan_length": config.scan_length}
     images = steps * config.batch_size
     system = system._replace(stages=(system.stages[-1]._replace(images=images),))
 
@@ -35,10 +34,9 @@ def main(workdir: Path, steps: int, spec: str) -> None:
             "resident": pages * os.sysconf("SC_PAGE_SIZE"),
         }), flush=True)
 
-    batches = lambda start: data.batches(start, seed=config.seed, **size)
+    mesh = make_mesh()
     options = loop.Options(checkpoint_every=0, samples_every=images // MILESTONES)
-    loop.train(system, loop.Data(batches, data.sample, **size), Run("{}", "{}", {}), workdir, make_mesh(), jax.random.key(0),
-               options, draw=draw)
+    loop.train(system, feed(config, data, mesh), Run("{}", "{}", {}), workdir, mesh, jax.random.key(0), options, draw=draw)
 
 
 if __name__ == "__main__":
