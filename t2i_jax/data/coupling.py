@@ -82,12 +82,12 @@ def even_cells(codes: np.ndarray, pool: np.ndarray) -> tuple[np.ndarray, np.ndar
     """
     count, dimensions = codes.shape
     codes = codes - codes.mean(axis=0)
-    codes = codes / np.sqrt(np.mean(codes**2) + 1e-12)
+    codes = (codes / np.sqrt(np.mean(codes**2) + 1e-12)).astype(np.float32)
     scores = pool[: max(2000, 200 * count)] @ codes.T
     offsets = best = -np.sum(codes**2, axis=1) / 2
     least = np.inf
     for number in range(ROUNDS):
-        drawn = np.bincount(np.argmax(scores + offsets, axis=1), minlength=count) / len(scores)
+        drawn = np.bincount(np.argmax(scores + offsets.astype(np.float32), axis=1), minlength=count) / len(scores)
         uneven = np.abs(drawn - 1 / count).sum() / 2
         if uneven < least:
             least, best = uneven, offsets
@@ -95,7 +95,7 @@ def even_cells(codes: np.ndarray, pool: np.ndarray) -> tuple[np.ndarray, np.ndar
             break
         step = 0.06 * dimensions / (1 + number / 40)
         offsets = offsets + step * np.clip(1 - count * drawn, -2, 2)
-    return codes.astype(np.float32), best.astype(np.float32)
+    return codes, best.astype(np.float32)
 
 
 def _bags(prepared: Prepared, tokenizer: Tokenizer) -> np.ndarray:
@@ -119,12 +119,13 @@ def _looks(prepared: Prepared) -> np.ndarray:
 
 def _basis(features: np.ndarray, groups: dict[int, np.ndarray], dimensions: int) -> tuple[np.ndarray, np.ndarray]:
     """The directions [D, d] and variances [d] in which pictures of one caption differ most, averaged over captions."""
-    covariance = np.zeros((features.shape[1],) * 2)
+    weighed = []
     for pictures in groups.values():
         apart = features[pictures] - features[pictures].mean(axis=0)
         # Each caption counts by the root of its size: else one with hundreds of pictures would rule.
-        covariance += np.sqrt(len(pictures)) * (apart.T @ apart) / (np.sum(apart**2) + 1e-9)
-    variances, directions = np.linalg.eigh(covariance)
+        weighed.append(np.sqrt(np.sqrt(len(pictures)) / (np.sum(apart**2) + 1e-9)) * apart)
+    every = np.concatenate(weighed)
+    variances, directions = np.linalg.eigh((every.T @ every).astype(np.float64))
     return directions[:, ::-1][:, :dimensions], np.maximum(variances[::-1][:dimensions], 1e-9)
 
 

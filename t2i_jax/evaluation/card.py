@@ -1,7 +1,7 @@
 """The evaluation card of a model: every figure with its protocol, for each group of captions, beside what it is worth.
 
-Rows: `real` pictures (the ceiling), their `reconstructions` by the model's autoencoder, the `model`, and baselines that
-need no adversary. All pictures are judged as uint8. The same model, data, evaluator and seed give the same card, byte
+Rows: `real` pictures (the ceiling), their `reconstructions` by the model's autoencoder, of training captions what a perfect
+`sampler` of the data draws, the `model`, and baselines that need no adversary. All pictures are judged as uint8. The same model, data, evaluator and seed give the same card, byte
 for byte.
 """
 
@@ -70,6 +70,7 @@ def make(
     train = Captioned(all_images(prepared), [row["captions"] for row in prepared.words])
     say("fitting the baselines")
     rows = [Baseline("model", model.draw), *fit_baselines(train, model.codec, seed)]
+    sampler = baselines.real(train)._replace(name="sampler")
     pca = baselines.pca(train.images, model.codec.size) if model.codec else None
     spaces = [measures.Space(about(tower), lambda images, tower=tower: features(tower, images, evaluator.mesh))
               for tower in towers]
@@ -87,11 +88,12 @@ def make(
         drawn = {"real": group.images}
         if model.codec is not None:
             drawn["reconstructions"] = model.codec.decode(model.codec.encode(group.images))
-        drawn |= {row.name: row.draw(group.prompts, seed) for row in rows}
+        drawing = [sampler, *rows] if group.split == "train" else rows  # it knows no other captions
+        drawn |= {row.name: row.draw(group.prompts, seed) for row in drawing}
         note = _notes(ledger, group, model, len(train.images))
         seen = {row: own.features(pictures) for row, pictures in drawn.items()}
         measures.fidelity(note, own, seen, seed)
-        measures.diversity(note, own, seen, group, rows, seed)
+        measures.diversity(note, own, seen, group, drawing, seed)
         pool = caption_pool(*{name: data[name] for name in ("train", group.split)}.values(), language=language)
         measures.alignment(note, own, seen, text_of(evaluator, group, pool), seed)
         measures.accuracy(note, own, drawn, group, train, attributes, readers)

@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 
 
 OURS = ("evaluator", "pixels")  # what looks at pictures unless another network is named
-ROWS = ("real", "reconstructions", "model", "ridge", "regression", "copy", "pca")  # side by side
+ROWS = ("real", "reconstructions", "sampler", "model", "ridge", "regression", "copy", "pca")  # side by side
 
 
 class Kind(NamedTuple):
@@ -34,7 +34,8 @@ KINDS = {
     "r_precision_below_real": Kind("… below the ceiling", "lower", "R-precision of the real pictures less this one's, "
                                    "with the half-width of its paired 95 % bootstrap interval"),
     "similarity": Kind("Image-text similarity", "higher", "mean cosine of a picture and its caption"),
-    "accuracy": Kind("Accuracy", "higher", "share of pictures off which the caption's value of the attribute is read"),
+    "accuracy": Kind("Accuracy", "higher", "share of pictures off which the value is read that the caption says, of "
+                     "captions that say one"),
     "psnr": Kind("PSNR, dB", "higher", "peak signal-to-noise ratio against the picture itself, mean over pictures"),
     "ssim": Kind("SSIM", "higher", "structural similarity to the picture itself, mean over pictures"),
     "near_copies": Kind("Near-copies", "real", "share of pictures that almost equal a training picture, by pixels"),

@@ -103,16 +103,20 @@ def accuracy(
     note: Note, space: Space, pictures: dict[str, np.ndarray], group: Group, train: Captioned,
     attributes: Sequence[Attribute], readers: dict[str, Reader],
 ) -> None:
-    """Share of `pictures` {row: uint8 [N, H, W, C]} off which each attribute's reader reads what their captions say."""
+    """Share of `pictures` {row: uint8 [N, H, W, C]} off which each attribute's reader reads what their captions say.
+
+    A caption that says no value leaves it open: any is right, and none is counted."""
     values = {attribute.name: labels(attribute, group.captions, train.captions) for attribute in attributes}
     values[FAMILY] = [family or None for family in group.families]
+    unsaid = {attribute.name: attribute.default for attribute in attributes}
     for name, reader in readers.items():
-        told = [value if value in reader.values else None for value in values[name]]
+        said = {*reader.values} - {unsaid.get(name)}
+        told = [value if value in said else None for value in values[name]]
         network = space.about if name == FAMILY else PIXELS
         for row, drawn in pictures.items():
             share, count = reader.accuracy(drawn, told)
             if count:
-                note(row, f"accuracy/{name}", share, network=network, pictures=count, values=len(reader.values))
+                note(row, f"accuracy/{name}", share, network=network, pictures=count, values=len(reader.values), said=sorted(said))
 
 
 def diversity(
@@ -143,12 +147,13 @@ def memorisation(
     note: Note, space: Space, drawn: dict[str, np.ndarray], seen: dict[str, np.ndarray], train: np.ndarray,
     train_features: np.ndarray, split: str,
 ) -> Nearest:
-    """How near every row's pictures are to training pictures; real ones are compared where they are held out."""
+    """How near every row's pictures are to training pictures; real ones are compared where they are held out, and the perfect
+    sampler's are training pictures."""
     flat = lambda images: rearrange(images, "n h w c -> n (h w c)")
     values = train[0].size
     threshold = copies.pixel_threshold(values, span=255)
     for row, pictures in drawn.items():
-        if row == "reconstructions" or row == "real" and split == "train":
+        if row in ("reconstructions", "sampler") or row == "real" and split == "train":
             continue
         index, distance = copies.nearest(flat(train), flat(pictures))
         if row == "model":

@@ -67,7 +67,7 @@ def start_as_pca(params: dict, images: Array, key: Array) -> dict:
     """The parameters of an Autoencoder with its linear paths set to the principal components of `images` [N, H, W, C].
 
     Latents then have mean square 1 over their dimensions together; directions that fewer than `latent` pictures leave
-    open stay zero. Randomized subspace iteration (Halko et al. 2011, algorithm 4.4): only matrices N x latent and
+    open stay zero. Randomized subspace iteration (Halko et al. 2011, section 4.5): only matrices N x latent and
     pixels x latent are decomposed, so 64x64 colour pictures take seconds.
     """
     pixels = rearrange(images, "n h w c -> n (h w c)")
@@ -78,8 +78,8 @@ def start_as_pca(params: dict, images: Array, key: Array) -> dict:
     spare = min(rank + 10, *centred.shape)  # the last directions of an iterated subspace are the least exact
     start = jax.random.normal(key, (centred.shape[1], spare), centred.dtype)
     basis = jnp.linalg.qr(start)[0]
-    for _ in range(4):
-        basis = jnp.linalg.qr(centred.T @ jnp.linalg.qr(centred @ basis)[0])[0]
+    for _ in range(4):  # made orthogonal once a round: single precision bears the square of what pictures' variances span
+        basis = jnp.linalg.qr(centred.T @ (centred @ basis))[0]
     _, deviations, rotation = jnp.linalg.svd(centred @ basis, full_matrices=False)
     components = jnp.pad((basis @ rotation.T)[:, :rank], ((0, 0), (0, latent - rank)))
     scale = jnp.maximum(jnp.linalg.norm(deviations[:rank]) / math.sqrt(len(pixels) * latent), 1e-6)

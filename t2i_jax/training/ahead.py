@@ -1,6 +1,7 @@
-"""The compiled update of each stage: the next stage's is compiled while this one trains."""
+"""What a run needs next, made ready beside what it does now: its first batches, and the compiled update of each stage."""
 
 import concurrent.futures
+from collections.abc import Callable, Iterator
 
 import jax
 from jax.sharding import Mesh
@@ -11,19 +12,32 @@ from t2i_jax.training.state import State
 
 
 class Programs:
-    """Compiles one stage at a time, in a thread beside the loop."""
+    """Compiles one stage at a time, in a thread beside the loop: the next one's while one trains."""
 
     def __init__(self, system: System, scan_length: int, mesh: Mesh):
         self._system, self._scan_length, self._mesh = system, scan_length, mesh
         self._pool = concurrent.futures.ThreadPoolExecutor(1, "compile")
         self._begun: dict[int, concurrent.futures.Future[alternate.Update]] = {}
 
+    def begin(self, number: int, state: State, batches: Iterator[dict]) -> Iterator[dict]:
+        """`batches`, of which the first is read at once, while the state is made; then stage `number` is compiled for it.
+
+        state: its shapes and types will do.
+        """
+        first = self._pool.submit(next, batches)
+        self._begun[number] = self._pool.submit(lambda: self._compile(number, *_shapes((state, first.result()))))
+
+        def again() -> Iterator[dict]:
+            yield first.result()
+            yield from batches
+
+        return again()
+
     def prepare(self, number: int, state: State, batches: dict) -> None:
         """Begin to compile stage `number`, unless there is none or that was done, for arrays such as `state` and `batches`
         [K, B, ...]."""
         if number < len(self._system.stages) and number not in self._begun:
-            shapes = jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype), (state, batches))
-            self._begun[number] = self._pool.submit(self._compile, number, *shapes)
+            self._begun[number] = self._pool.submit(self._compile, number, *_shapes((state, batches)))
 
     def update(self, number: int, state: State, batches: dict) -> alternate.Update:
         """That of stage `number`, compiled now unless it was. Raises UserError where the phases cannot run as configured."""
@@ -40,3 +54,8 @@ class Programs:
         stage = self._system.stages[number]
         update = alternate.compile_update(self._system, stage, state, one, self._scan_length, self._mesh)
         return update._replace(run=update.run.lower(state, batches).compile())
+
+
+def _shapes(arrays):
+    """A tree of arrays as shapes and types."""
+    return jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype), arrays)

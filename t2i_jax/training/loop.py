@@ -1,7 +1,6 @@
 """The training loop: save, then draw the next batch, then step. The only file of training that holds state."""
 
 import dataclasses
-import itertools
 import resource
 import time
 from collections.abc import Callable, Iterator
@@ -17,11 +16,11 @@ from t2i_jax.errors import UserError
 from t2i_jax.systems import System
 from t2i_jax.training import alternate, best
 from t2i_jax.training.ahead import Programs
-from t2i_jax.training.checkpoint import Checkpoints, Run
+from t2i_jax.training.checkpoint import Checkpoints, Run, newest_good
 from t2i_jax.training.clock import Clock, Span
 from t2i_jax.training.health import Monitor
 from t2i_jax.training.metrics import MetricsLog, Silence
-from t2i_jax.training.start import entered, start
+from t2i_jax.training.start import abstract, entered, start
 from t2i_jax.training.state import State
 from t2i_jax.training.stop import StopRequest
 
@@ -106,8 +105,10 @@ def train(
     """
     if options.evaluate_every and evaluate is None:
         raise UserError("config: run.evaluate_every is set, but nothing is given to evaluate with; set it to 0")
+    started = time.monotonic()
     checkpoints = Checkpoints(workdir, options.keep, options.keep_every)
-    state, found = start(system, workdir, mesh, key, warm_start)
+    newest = newest_good(workdir)
+    found = newest[1].about if newest else {}
     images, last_entered = found.get("images", 0), found.get("stage_number", -1)
     best_so_far = found.get("best")
     if best_so_far and not checkpoints.has(best_so_far["images"]):
@@ -121,10 +122,9 @@ def train(
     else:
         log = Silence()
     stop = StopRequest()
-    clock, started, first = Clock(), time.monotonic(), images
+    clock, first = Clock(), images
     programs = Programs(system, data.scan_length, mesh)
-    mine = hosts.rows(mesh, data.batch_size)
-    batches = (hosts.join_batch(batch, mine, data.batch_size, mesh) for batch in data.batches(images))
+    batches = _placed(data, images, mesh)
     chunk = data.batch_size * data.scan_length
 
     def save(stage_number: int) -> None:
@@ -168,10 +168,10 @@ def train(
                 text = f"{amendment['key']} = {amendment['new']!r} instead of {amendment['old']!r}"
                 why = f" ({amendment['why']})" if "why" in amendment else ""
                 log.note(images, system.stages[max(last_entered, 0)].name, "amendment", amendment, text + why)
-        if images < total:  # its shapes are enough to compile while the first stage is entered
-            batch = next(batches)
-            programs.prepare(max(last_entered, 0), state, batch)
-            batches = itertools.chain([batch], batches)
+        shapes = abstract(system, key)
+        if images < total:
+            batches = programs.begin(max(last_entered, 0), shapes, batches)
+        state = start(system, shapes, newest and newest[0], mesh, key, warm_start)
         end = 0
         for number, stage in enumerate(system.stages):
             end += stage.images
@@ -225,6 +225,13 @@ def train(
         stop.restore()
         log.close()
         checkpoints.wait()  # a good save under way is finished whatever ended the run
+
+
+def _placed(data: Data, start: int, mesh: Mesh) -> Iterator[dict]:
+    """The batches of all processes from example `start` on; nothing is read before the first is asked for."""
+    mine = hosts.rows(mesh, data.batch_size)
+    for batch in data.batches(start):
+        yield hosts.join_batch(batch, mine, data.batch_size, mesh)
 
 
 def _crosses(every: int, before: int, after: int) -> bool:

@@ -9,14 +9,18 @@ from jax.sharding import Mesh
 from t2i_jax.distributed import hosts, sharding
 from t2i_jax.systems import Stage, System
 from t2i_jax.training import alternate
-from t2i_jax.training.checkpoint import load_state, newest_good
+from t2i_jax.training.checkpoint import load_state
 from t2i_jax.training.state import State, create
+
+
+def abstract(system: System, key: jax.Array) -> State:
+    """Shapes and types of its state."""
+    return jax.eval_shape(lambda key: create(system, key), key)
 
 
 def fresh(system: System, key: jax.Array, mesh: Mesh) -> State:
     """The state before the first stage, placed."""
-    made = lambda key: create(system, key)
-    return jax.jit(made, out_shardings=sharding.parameters(jax.eval_shape(made, key), mesh))(key)
+    return jax.jit(lambda key: create(system, key), out_shardings=sharding.parameters(abstract(system, key), mesh))(key)
 
 
 def entered(stage: Stage, state: State, sample: dict, mesh: Mesh) -> State:
@@ -26,14 +30,11 @@ def entered(stage: Stage, state: State, sample: dict, mesh: Mesh) -> State:
     return jax.jit(enter, out_shardings=sharding.parameters(state, mesh))(state, sample)
 
 
-def start(system: System, workdir: Path, mesh: Mesh, key: jax.Array,
-          warm_start: Callable[[State], State]) -> tuple[State, dict]:
-    """(state, what its run.json says): from the newest whole checkpoint, or fresh, changed by `warm_start`, and {}."""
-    found = newest_good(workdir)
-    abstract = jax.eval_shape(lambda key: create(system, key), key)
-    shardings = sharding.parameters(abstract, mesh)
-    if found is None:
-        return hosts.place(warm_start(fresh(system, key, mesh)), shardings), {}
-    path, run = found
-    placed = jax.tree.map(lambda x, s: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=s), abstract, shardings)
-    return load_state(path, placed), run.about
+def start(system: System, shapes: State, checkpoint: Path | None, mesh: Mesh, key: jax.Array,
+          warm_start: Callable[[State], State]) -> State:
+    """The state of such `shapes` that a run begins with: a checkpoint's, or a fresh one changed by `warm_start`."""
+    shardings = sharding.parameters(shapes, mesh)
+    if checkpoint is None:
+        return hosts.place(warm_start(fresh(system, key, mesh)), shardings)
+    placed = jax.tree.map(lambda x, s: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=s), shapes, shardings)
+    return load_state(checkpoint, placed)

@@ -7,6 +7,7 @@ import pytest
 from PIL import Image
 from scipy import stats
 
+from t2i_jax.data import coupling
 from t2i_jax.data.coupling import Coupling, even_cells, normal
 from t2i_jax.data.pipeline import Examples, batches
 from t2i_jax.data.prepare import prepare
@@ -110,3 +111,14 @@ def test_captions_of_one_picture_each_need_no_cells(data, tokenizer):
     assert not coupling.cells
     pictures = np.array([3, 1])
     np.testing.assert_array_equal(coupling.choose(pictures, np.array([0, 1]), np.zeros((2, 4))), pictures)
+
+
+def test_a_caption_of_hundreds_of_loud_pictures_does_not_rule_the_codes():
+    draws = np.random.default_rng(0)
+    loud = np.stack([10 * draws.standard_normal(400), np.zeros(400)], axis=1)
+    quiet = np.stack([np.zeros(120), draws.standard_normal(120)], axis=1)
+    groups = {0: np.arange(400)} | {1 + number: 400 + 4 * number + np.arange(4) for number in range(30)}
+    directions, variances = coupling._basis(np.concatenate([loud, quiet]).astype(np.float32), groups, 2)
+    # By the root of their sizes 30 captions of 4 weigh three times as much as one of 400, however loud that is.
+    np.testing.assert_allclose(np.abs(directions), [[0, 1], [1, 0]], atol=1e-6)
+    np.testing.assert_allclose(variances, [60, 20], rtol=1e-5)

@@ -3,7 +3,10 @@ import pytest
 
 from t2i_jax.data.attributes import Attribute, labels
 from t2i_jax.errors import UserError
+from t2i_jax.evaluation import measures
 from t2i_jax.evaluation.attributes import Reader, blurred, colours, common, legible, noisy, readers, sight
+from t2i_jax.evaluation.baselines import Captioned
+from t2i_jax.evaluation.groups import Group
 
 SIZE = ("small", "large")
 HUES = {"red": (200, 40, 40), "blue": (40, 40, 200)}
@@ -51,6 +54,19 @@ def test_accuracy_counts_known_values_only(found):
     assert found["colour"].accuracy(images, [right[0], wrong[1], None, right[3]]) == (2 / 3, 3)
     share, count = found["colour"].accuracy(images, [None] * 4)
     assert np.isnan(share) and count == 0 and found["colour"].read(images[:0]) == []
+
+
+def test_only_captions_that_say_a_value_are_counted_in_a_card(found):
+    images, captions = squares(4, 50)
+    group = Group("train", "train", images, captions, captions, [""] * 50, [""] * 50)
+    noted = {}
+    note = lambda row, figure, value, **about: noted.update({figure: (value, about["pictures"])})
+    drawn = np.where(np.array([len(texts) == 3 for texts in captions])[:, None, None, None], images, 255).astype(np.uint8)
+    measures.accuracy(note, measures.Space({}, None), {"model": drawn}, group, Captioned(images, captions), ATTRIBUTES, found)
+    large = sum(len(texts) == 3 for texts in captions)
+    assert 0 < large < 50  # nothing is drawn of the others, whose captions leave the size open
+    assert noted["accuracy/size"][1] == large and noted["accuracy/size"][0] > 0.9
+    assert noted["accuracy/colour"][1] == 50 and noted["accuracy/colour"][0] < 0.9
 
 
 def test_the_same_pictures_give_the_same_readings(found):

@@ -11,7 +11,7 @@ from t2i_jax.commands.models_judged import as_judged
 from t2i_jax.data.prepared import Prepared
 from t2i_jax.distributed.mesh import make_mesh
 from t2i_jax.evaluation import card as cards
-from t2i_jax.evaluation import distances, retrieval
+from t2i_jax.evaluation import baselines, distances, retrieval
 from t2i_jax.evaluation.compare import read
 from t2i_jax.evaluation.evaluator import Evaluator
 from t2i_jax.evaluation.figures import KINDS, terminal_lines
@@ -47,7 +47,8 @@ def judged(tiny_run, tiny_evaluator):
 def test_every_group_has_all_rows_and_every_figure_its_protocol(card):
     for group in card["groups"]:
         rows = {entry["row"] for entry in card["figures"] if entry["group"] == group}
-        assert rows == {"real", "reconstructions", "model", "ridge", "regression", "copy", "pca"}
+        assert rows == {"real", "reconstructions", "model", "ridge", "regression", "copy", "pca",
+                        *(["sampler"] if group == "train" else [])}
     kinds = {entry["figure"].split("/")[0] for entry in card["figures"]}
     assert kinds == {name for name in KINDS if not name.startswith("open_")}  # so few pictures leave no prompt open
     for entry in card["figures"]:
@@ -71,7 +72,12 @@ def test_figures_agree_with_their_definitions(card, judged):
     assert value(card, "train", "model", "frechet") == pytest.approx(frechet, rel=1e-5)
     own, pool = evaluator.texts(group.prompts), caption_pool(data["train"])
     right = np.array([[caption in captions for caption in pool] for captions in group.captions])
-    for row, seen in (("real", real), ("model", drawn)):
+    train = baselines.Captioned(data["train"].images(range(len(data["train"]))),
+                                [row["captions"] for row in data["train"].words])
+    perfect = evaluator.images(baselines.real(train).draw(group.prompts, 0))
+    frechet = distances.frechet(distances.moments(real), distances.moments(perfect))
+    assert value(card, "train", "sampler", "frechet") == pytest.approx(frechet, rel=1e-5)
+    for row, seen in (("real", real), ("model", drawn), ("sampler", perfect)):
         share = retrieval.hits(seen, own, evaluator.texts(pool), right, seed=0).mean()
         assert value(card, "train", row, "r_precision") == pytest.approx(share, rel=1e-5)
     below = value(card, "train", "real", "r_precision") - value(card, "train", "model", "r_precision")
@@ -79,8 +85,7 @@ def test_figures_agree_with_their_definitions(card, judged):
     returned = model.codec.decode(model.codec.encode(group.images)).astype(float)
     psnr = 10 * np.log10(255**2 / ((returned - group.images) ** 2).mean(axis=(1, 2, 3)))
     assert value(card, "train", "reconstructions", "psnr", "pixels") == pytest.approx(psnr.mean(), rel=1e-5)
-    train = data["train"].images(range(len(data["train"]))).astype(float)
-    gaps = [np.sqrt(((train - picture) ** 2).mean(axis=(1, 2, 3))).min() for picture in model.draw(group.prompts, 0)]
+    gaps = [np.sqrt(((train.images.astype(float) - picture) ** 2).mean(axis=(1, 2, 3))).min() for picture in model.draw(group.prompts, 0)]
     assert value(card, "train", "model", "nearest_pixels", "pixels") == pytest.approx(np.median(gaps) / 255, rel=1e-5)
     assert value(card, "train", "model", "near_copies", "pixels") == pytest.approx(np.mean(np.array(gaps) < 0.05 * 255))
 
@@ -140,7 +145,8 @@ def test_a_line_for_every_figure(card):
     lines = terminal_lines(card)
     for group in ("train", "heldout_compositions/A"):
         (start,) = [i for i, line in enumerate(lines) if line.startswith(f"{group} (24 pictures)")]
-        assert lines[start].split()[-7:] == ["real", "reconstructions", "model", "ridge", "regression", "copy", "pca"]
-    assert len({len(line) for line in lines if line.startswith("  ")}) == 1
+        rows = ["real", "reconstructions", *(["sampler"] if group == "train" else []), "model", "ridge", "regression", "copy", "pca"]
+        assert lines[start].split("pictures)")[1].split() == rows
+        assert len({len(line) for line in lines[start:start + lines[start:].index("")]}) == 1
     figures = {(entry["group"], entry["figure"], entry["network"]) for entry in card["figures"]}
     assert sum(len(line) > 0 for line in lines) == len(figures) + len(card["groups"])

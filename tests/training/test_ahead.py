@@ -58,3 +58,37 @@ def test_a_stage_that_cannot_run_says_so_when_it_is_asked_for():
     programs.prepare(1, state, batches)
     with pytest.raises(UserError, match="must be a multiple of 3"):
         programs.update(1, state, batches)
+
+
+def test_the_first_batches_are_read_beside_the_thread_that_asks_and_none_is_lost():
+    system, readers = toy.system(), []
+    state, batches = arrays(system)
+
+    def read():
+        for number in range(3):
+            readers.append(threading.current_thread())
+            yield jax.tree.map(lambda x: x + number, batches)
+
+    shapes = jax.eval_shape(lambda: state)
+    programs = Programs(system, SCAN, make_mesh())
+    found = [next(iter(batch.values())) for batch in programs.begin(1, shapes, read())]
+    first = next(iter(batches.values()))
+    np.testing.assert_array_equal(found, [first, first + 1, first + 2])
+    assert [reader is threading.current_thread() for reader in readers] == [False, True, True]
+    assert programs.update(1, state, batches) is programs.update(1, shapes, batches)  # compiled for the first
+    programs.update(1, state, batches).run(state, batches)
+
+
+def test_what_goes_wrong_in_reading_is_said_where_the_batch_is_asked_for():
+    def read():
+        raise UserError("data: gone")
+        yield
+
+    system = toy.system()
+    state, _ = arrays(system)
+    programs = Programs(system, SCAN, make_mesh())
+    batches = programs.begin(0, state, read())
+    with pytest.raises(UserError, match="data: gone"):
+        next(batches)
+    with pytest.raises(UserError, match="data: gone"):
+        programs.update(0, state, {})
