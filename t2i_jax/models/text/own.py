@@ -33,7 +33,8 @@ class TextEncoder(nn.Module):
         places = self.param("places", nn.initializers.normal(0.1), (tokens.shape[1], self.width))
         h = words(tokens)
         if self.bound:
-            h *= 1 + self.param("gains", nn.initializers.normal(0.5), places.shape).astype(self.dtype)[None]
+            # Near 1: what a word means is shared by all places until captions say that order matters.
+            h *= 1 + self.param("gains", nn.initializers.normal(0.1), places.shape).astype(self.dtype)[None]
         h += places.astype(self.dtype)[None]
         for number in range(self.depth):
             h = TransformerBlock(self.heads, self.hidden, dtype=self.dtype, name=f"block_{number}")(by_example(h), mask)
