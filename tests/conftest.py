@@ -13,11 +13,26 @@ if "JAX_COMPILATION_CACHE_DIR" not in os.environ:
 
 import jax
 import pytest
+from jax.experimental.compilation_cache import compilation_cache
 from running import CONFIGS, call, evaluate
 from tiny_models import write_tiny
 
 jax.config.update("jax_numpy_rank_promotion", "raise")
 
+
+@pytest.fixture
+def compiled_programs(tmp_path):
+    """The directory of JAX's cache of compiled programs, empty at first, which keeps each however small."""
+    names = ("jax_compilation_cache_dir", "jax_persistent_cache_min_compile_time_secs", "jax_persistent_cache_min_entry_size_bytes",
+             "jax_enable_compilation_cache")
+    before = {name: getattr(jax.config, name) for name in names}
+    for name, value in zip(names, (str(tmp_path / "compiled"), 0, 0, True), strict=True):
+        jax.config.update(name, value)
+    compilation_cache.reset_cache()
+    yield tmp_path / "compiled"
+    for name, value in before.items():
+        jax.config.update(name, value)
+    compilation_cache.reset_cache()
 
 
 @pytest.fixture(scope="session")

@@ -51,15 +51,17 @@ def run(config: ConfigDict, workdir: Path, init_from: Path | None) -> int:
 
     from t2i_jax import systems
     from t2i_jax.commands.evaluate import hook
-    from t2i_jax.commands.progress import Progress
+    from t2i_jax.commands.progress import Progress, drawing
     from t2i_jax.distributed import together
     from t2i_jax.distributed.mesh import make_mesh
     from t2i_jax.pretrained import captions
     from t2i_jax.training import loop
+    from t2i_jax.training.ahead import compiling
     from t2i_jax.training.checkpoint import Run, newest_good
     from t2i_jax.training.examples import feed, open_examples
     from t2i_jax.training.resume import reconcile, warm_start, with_rollbacks
     from t2i_jax.training.rollback import roll_back
+    from t2i_jax.training.start import abstract, making
 
     versions = {name: importlib.metadata.version(name) for name in ("t2i_jax", "jax", "flax", "orbax-checkpoint")}
     together.agree("config", configs.flatten(configs.from_json(configs.to_json(config))))
@@ -68,11 +70,15 @@ def run(config: ConfigDict, workdir: Path, init_from: Path | None) -> int:
     config = with_rollbacks(previous[1], config) if previous else config
     amendments = reconcile(previous[1], config) if previous else []
     text = captions.of_run(config, previous[1].tokenizer, workdir) if previous else None
-    check(config, text)
+    unread = check(config, text)
     check_writable(workdir, "workdir")
-    mesh = make_mesh(config.fsdp)
+    mesh, key = make_mesh(config.fsdp), jax.random.key(config.seed)
     weights = warm_start(init_from) if init_from and not previous else lambda state: state
-    data = together.first("data", lambda: open_examples(config, workdir, text))
+    soon = [] if previous else [lambda: making(unread, key, mesh)]
+    if unread.generate is not None:
+        soon.append(lambda: drawing(unread, abstract(unread, key), mesh))
+    with compiling(*soon):
+        data = together.first("data", lambda: open_examples(config, workdir, text))
     next_example = previous[1].about["next_example"] if previous else 0
     together.agree("data", {"fingerprint": data.fingerprint, "reader of captions": zlib.crc32(data.text.to_json().encode()),
                             "next example": next_example})
@@ -99,7 +105,7 @@ def run(config: ConfigDict, workdir: Path, init_from: Path | None) -> int:
             Run(configs.to_json(config), data.text.to_json(), about | {"amendments": amendments}),
             workdir,
             mesh,
-            jax.random.key(config.seed),
+            key,
             options,
             weights,
             Progress(system, data, workdir, mesh).draw,
@@ -124,14 +130,16 @@ def run(config: ConfigDict, workdir: Path, init_from: Path | None) -> int:
     return 0
 
 
-def check(config: ConfigDict, text=None) -> None:
-    """Refuse what cannot work before anything is written or compiled; raises UserError naming the key.
+def check(config: ConfigDict, text=None):
+    """The system of `config`, before its captions are known, whose words it does not know yet.
 
-    text: what reads captions in a run that goes on; else the language model that the config names, if one, is opened.
+    Refuses what cannot work before anything is written or compiled; raises UserError naming the key. text: what reads
+    captions in a run that goes on; else the language model that the config names, if one, is opened.
     """
     import jax
 
     from t2i_jax import systems
+    from t2i_jax.data.tokenizer import Tokenizer
     from t2i_jax.data.training import DataOptions
     from t2i_jax.pretrained import captions
     from t2i_jax.training import alternate, loop
@@ -149,7 +157,8 @@ def check(config: ConfigDict, text=None) -> None:
                     "run.evaluator", options.evaluator, "with run.evaluate_every, the work directory of a trained evaluator "
                     "(t2i train --config configs/evaluator.py)")
     configs.section(config, "data", DataOptions)
-    system = systems.build(config, text or captions.opened(config))
+    system = systems.build(config, text or captions.opened(config) or Tokenizer.train(["a"], config.data.vocabulary))
     jax.eval_shape(lambda key: create(system, key), jax.random.key(0))
     for stage in system.stages:
         alternate.check(system, stage, config.batch_size, config.scan_length)
+    return system

@@ -109,6 +109,11 @@ class TextToImage:
         texts = [prompt.text for prompt in asked]
         return self._generate(asked, [_prompt_key(key, *which) for which in zip(texts, _occurrences(texts))], options)
 
+    def lowered(self) -> jax.stages.Lowered:
+        """The program that draws plain prompts, options as trained; of the weights shapes and places will do."""
+        text = self.system.encode(["a"] * self._bucket)
+        return self._draw.lower(self.params, self.aux, text, jnp.stack([jax.random.key(0)] * self._bucket), **self._checked({}))
+
     def _generate(self, asked: Sequence[Prompt], example_keys: Sequence[Array], options: dict) -> Array:
         """One picture for each prompt, from its key."""
         options = self._checked(options)

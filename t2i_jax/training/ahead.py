@@ -1,6 +1,7 @@
 """What a run needs next, made ready beside what it does now: its first batches, and the compiled update of each stage."""
 
 import concurrent.futures
+import contextlib
 from collections.abc import Callable, Iterator
 
 import jax
@@ -9,6 +10,21 @@ from jax.sharding import Mesh
 from t2i_jax.systems import System
 from t2i_jax.training import alternate
 from t2i_jax.training.state import State
+
+
+@contextlib.contextmanager
+def compiling(*programs: Callable[[], jax.stages.Lowered]) -> Iterator[None]:
+    """While the block runs a thread compiles these, for JAX to find them in its cache on disk when they are wanted.
+
+    Nothing where there is no such cache. What goes wrong is left to those who want a program, and meet it again.
+    """
+    if not (jax.config.jax_enable_compilation_cache and jax.config.jax_compilation_cache_dir):
+        yield
+        return
+    with concurrent.futures.ThreadPoolExecutor(1, "compile") as pool:
+        for program in programs:
+            pool.submit(lambda program=program: program().compile())
+        yield
 
 
 class Programs:

@@ -18,9 +18,15 @@ def abstract(system: System, key: jax.Array) -> State:
     return jax.eval_shape(lambda key: create(system, key), key)
 
 
+def making(system: System, key: jax.Array, mesh: Mesh) -> jax.stages.Lowered:
+    """The program that makes the state before the first stage, placed, of such a `key`."""
+    shardings = sharding.parameters(abstract(system, key), mesh)
+    return jax.jit(lambda key: create(system, key), out_shardings=shardings).lower(key)
+
+
 def fresh(system: System, key: jax.Array, mesh: Mesh) -> State:
     """The state before the first stage, placed."""
-    return jax.jit(lambda key: create(system, key), out_shardings=sharding.parameters(abstract(system, key), mesh))(key)
+    return making(system, key, mesh).compile()(key)
 
 
 def entered(stage: Stage, state: State, sample: dict, mesh: Mesh) -> State:

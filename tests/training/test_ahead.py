@@ -10,7 +10,8 @@ import toy
 from t2i_jax.distributed.mesh import make_mesh
 from t2i_jax.errors import UserError
 from t2i_jax.training import alternate
-from t2i_jax.training.ahead import Programs
+from t2i_jax.training.ahead import Programs, compiling
+from t2i_jax.training.start import fresh, making
 from t2i_jax.training.state import create
 
 SCAN = 4
@@ -92,3 +93,28 @@ def test_what_goes_wrong_in_reading_is_said_where_the_batch_is_asked_for():
         next(batches)
     with pytest.raises(UserError, match="data: gone"):
         programs.update(0, state, {})
+
+
+def test_what_is_compiled_beside_a_block_is_found_again(compiled_programs):
+    system, key, mesh = toy.system(), jax.random.key(3), make_mesh()
+    programs = lambda: {path.name for path in compiled_programs.glob("jit__lambda*-cache")}
+    with compiling(lambda: making(system, key, mesh)):
+        inside = threading.active_count()
+    kept = programs()
+    assert len(kept) == 1 and threading.active_count() < inside
+    state = fresh(toy.system(), jax.random.key(4), mesh)  # of another seed, and as good as another process
+    assert programs() == kept
+    wanted = create(system, jax.random.key(4))
+    np.testing.assert_allclose(state.params["generator"]["kernel"], wanted.params["generator"]["kernel"], rtol=1e-6)
+
+
+def test_nothing_is_compiled_twice_for_want_of_a_cache(compiled_programs):
+    jax.config.update("jax_enable_compilation_cache", False)
+    with compiling(lambda: pytest.fail("there is no cache to keep it")):
+        pass
+
+
+def test_a_program_that_cannot_be_made_is_left_to_who_wants_it(compiled_programs):
+    with compiling(lambda: 1 / 0):
+        done = True
+    assert done
