@@ -129,7 +129,7 @@ def get_config(arg: str = "") -> ConfigDict:
     })
     config.ema = ConfigDict({"autoencoder": 17_700.0, "generator": 20_000.0})  # half-lives in images
     config.run = ConfigDict({
-        "checkpoint_every": 256_000, "keep": 2, "keep_every": 0, "log_every": 0, "samples_every": 640_000,
+        "checkpoint_every": 512_000, "keep": 2, "keep_every": 0, "log_every": 0, "samples_every": 1_280_000,
         "evaluate_every": 0,  # images; 0 = never
         "evaluator": "",  # work directory of a trained evaluator, configs/evaluator.py, which this takes
         "best": "",  # "lowest evaluation/train_frechet" keeps the checkpoint best by that figure too; "highest ..." for scores
