@@ -6,7 +6,7 @@ from typing import Any
 
 from t2i_jax.config import flatten
 from t2i_jax.errors import UserError
-from t2i_jax.evaluation.figures import ROWS, kind, label, written
+from t2i_jax.evaluation.figures import OF_MODELS, kind, label, written
 
 Key = tuple[str, str, str, str]  # group, network, figure, row
 
@@ -74,6 +74,6 @@ def _line(key: Key, a: dict[str, Any], b: dict[str, Any]) -> str:
     _, network, figure, row = key
     difference = b["value"] - a["value"]
     better = {"higher": "AB"[difference > 0], "lower": "AB"[difference < 0]}.get(kind(figure).better, "")
-    mark = better if difference and row in ROWS[1:3] else ""
+    mark = better if difference and row in OF_MODELS else ""
     columns = f"{written(a):>17}{written(b):>17}{difference:>+12.4g}"
     return f"  {label(figure, network):<40}{row:<16}{columns}  {mark}".rstrip()

@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 
 OURS = ("evaluator", "pixels")  # what looks at pictures unless another network is named
 ROWS = ("real", "reconstructions", "sampler", "model", "ridge", "regression", "copy", "pca")  # side by side
+OF_MODELS = ("reconstructions", "model")  # rows by which models are compared
 
 
 class Kind(NamedTuple):
