@@ -58,7 +58,7 @@ def run(config: ConfigDict, workdir: Path, init_from: Path | None) -> int:
     from t2i_jax.training import loop
     from t2i_jax.training.ahead import compiling
     from t2i_jax.training.checkpoint import Run, newest_good
-    from t2i_jax.training.examples import feed, open_examples
+    from t2i_jax.training.examples import feed, first_update, open_examples
     from t2i_jax.training.resume import reconcile, warm_start, with_rollbacks
     from t2i_jax.training.rollback import roll_back
     from t2i_jax.training.start import abstract, making
@@ -74,9 +74,10 @@ def run(config: ConfigDict, workdir: Path, init_from: Path | None) -> int:
     check_writable(workdir, "workdir")
     mesh, key = make_mesh(config.fsdp), jax.random.key(config.seed)
     weights = warm_start(init_from) if init_from and not previous else lambda state: state
-    soon = [] if previous else [lambda: making(unread, key, mesh)]
+    shapes = abstract(unread, key)
+    soon = [] if previous else [lambda: making(unread, key, mesh), lambda: first_update(config, unread, shapes, mesh)]
     if unread.generate is not None:
-        soon.append(lambda: drawing(unread, abstract(unread, key), mesh))
+        soon.append(lambda: drawing(unread, shapes, mesh))
     with compiling(*soon):
         data = together.first("data", lambda: open_examples(config, workdir, text))
     next_example = previous[1].about["next_example"] if previous else 0

@@ -16,22 +16,36 @@ from t2i_jax.training.state import State
 def compiling(*programs: Callable[[], jax.stages.Lowered]) -> Iterator[None]:
     """While the block runs a thread compiles these, for JAX to find them in its cache on disk when they are wanted.
 
-    Nothing where there is no such cache. What goes wrong is left to those who want a program, and meet it again.
+    One that is not begun when the block ends is left out; where there is no such cache, all. What goes wrong is left to those who
+    want a program, and meet it again.
     """
     if not (jax.config.jax_enable_compilation_cache and jax.config.jax_compilation_cache_dir):
         yield
         return
-    with concurrent.futures.ThreadPoolExecutor(1, "compile") as pool:
+    pool = concurrent.futures.ThreadPoolExecutor(1, "compile")
+    try:
         for program in programs:
             pool.submit(lambda program=program: program().compile())
         yield
+    finally:
+        pool.shutdown(cancel_futures=True)
+
+
+def lower(system: System, number: int, state: State, batches: dict, mesh: Mesh) -> tuple[alternate.Update, jax.stages.Lowered]:
+    """The update of stage `number`, and its program for arrays such as `state` and `batches` [K, B, ...].
+
+    Raises UserError where the phases cannot run as configured.
+    """
+    one = jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape[1:], x.dtype), batches)
+    update = alternate.compile_update(system, system.stages[number], state, one, jax.tree.leaves(batches)[0].shape[0], mesh)
+    return update, update.run.lower(state, batches)
 
 
 class Programs:
     """Compiles one stage at a time, in a thread beside the loop: the next one's while one trains."""
 
-    def __init__(self, system: System, scan_length: int, mesh: Mesh):
-        self._system, self._scan_length, self._mesh = system, scan_length, mesh
+    def __init__(self, system: System, mesh: Mesh):
+        self._system, self._mesh = system, mesh
         self._pool = concurrent.futures.ThreadPoolExecutor(1, "compile")
         self._begun: dict[int, concurrent.futures.Future[alternate.Update]] = {}
 
@@ -66,10 +80,8 @@ class Programs:
         self._pool.shutdown(wait=False, cancel_futures=True)
 
     def _compile(self, number: int, state: State, batches: dict) -> alternate.Update:
-        one = jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape[1:], x.dtype), batches)
-        stage = self._system.stages[number]
-        update = alternate.compile_update(self._system, stage, state, one, self._scan_length, self._mesh)
-        return update._replace(run=update.run.lower(state, batches).compile())
+        update, lowered = lower(self._system, number, state, batches, self._mesh)
+        return update._replace(run=lowered.compile())
 
 
 def _shapes(arrays):

@@ -1,7 +1,9 @@
-"""The pictures and captions of a config, ready to be trained on."""
+"""The pictures and captions of a config, ready to be trained on, and what they will look like."""
 
 from pathlib import Path
 
+import jax
+import numpy as np
 from jax.sharding import Mesh
 from ml_collections import ConfigDict
 
@@ -10,7 +12,10 @@ from t2i_jax.data.pipeline import Text
 from t2i_jax.data.training import DataOptions, TrainingData, prepared_in
 from t2i_jax.distributed import hosts
 from t2i_jax.pretrained import captions
+from t2i_jax.systems import System
 from t2i_jax.training import loop
+from t2i_jax.training.ahead import lower
+from t2i_jax.training.state import State
 
 
 def open_examples(config: ConfigDict, workdir: Path, text: Text | None = None) -> TrainingData:
@@ -30,3 +35,26 @@ def feed(config: ConfigDict, data: TrainingData, mesh: Mesh) -> loop.Data:
     size = {"batch_size": config.batch_size, "scan_length": config.scan_length}
     rows = hosts.rows(mesh, config.batch_size)
     return loop.Data(lambda start: data.batches(start, seed=config.seed, rows=rows, **size), data.sample, **size)
+
+
+def first_update(config: ConfigDict, system: System, state: State, mesh: Mesh) -> jax.stages.Lowered:
+    """The first stage's program, of a state of such shapes, before there are data.
+
+    Raises ValueError where it depends on what only data decide: how many captions a picture has.
+    """
+    one, other = (lower(system, 0, state, _expected(config, system, count), mesh)[1] for count in (1, 2))
+    if one.as_text() != other.as_text():
+        raise ValueError("the first stage looks at all captions of a picture")
+    return one
+
+
+def _expected(config: ConfigDict, system: System, count: int) -> dict:
+    """Shapes and types [K, B, ...] of what is read, of pictures with `count` captions."""
+    size, data = (config.scan_length, config.batch_size), config.data
+    stacked = lambda shape, dtype: jax.ShapeDtypeStruct((*size, *shape), dtype)
+    text = {name: stacked(entry.shape[1:], entry.dtype) for name, entry in system.encode(["a"]).items()}
+    noise = {"noise": stacked((data.noise,), np.float32)} if data.get("noise") else {}
+    return text | noise | {
+        "image": stacked((data.resolution, data.resolution, data.channels), np.uint8), "index": stacked((), np.uint32),
+        "caption": stacked((), np.uint32), "captions": stacked((count,), np.uint32),
+    }

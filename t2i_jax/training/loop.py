@@ -123,7 +123,7 @@ def train(
         log = Silence()
     stop = StopRequest()
     clock, first = Clock(), images
-    programs = Programs(system, data.scan_length, mesh)
+    programs = Programs(system, mesh)
     batches = _placed(data, images, mesh)
     chunk = data.batch_size * data.scan_length
 

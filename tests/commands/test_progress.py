@@ -1,5 +1,7 @@
 """Grids during training: compiled before they are wanted."""
 
+import threading
+
 import jax
 from running import CONFIGS
 
@@ -18,8 +20,9 @@ def test_the_program_that_draws_is_known_before_the_captions_are(compiled_progra
     config = configs.load(f"{CONFIGS / 'quickstart.py'}:tiny", ())
     unread, key, mesh = check(config), jax.random.key(0), make_mesh()
     drawers = lambda: {path.name for path in compiled_programs.glob("jit_generate-*-cache")}
-    with compiling(lambda: drawing(unread, abstract(unread, key), mesh)):
-        pass
+    begun = threading.Event()
+    with compiling(lambda: begun.set() or drawing(unread, abstract(unread, key), mesh)):
+        assert begun.wait(60)
     kept = drawers()
     assert len(kept) == 1
     data = open_examples(config, tiny_run)

@@ -30,7 +30,7 @@ def test_a_stage_is_compiled_once_beside_the_thread_that_asks(monkeypatch):
                         compile_update(system, stage, *rest))
     system = toy.system()
     state, batches = arrays(system)
-    programs = Programs(system, SCAN, make_mesh())
+    programs = Programs(system, make_mesh())
     first = programs.update(0, state, batches)
     for _ in range(2):
         programs.prepare(1, state, batches)
@@ -46,7 +46,7 @@ def test_it_computes_what_the_function_computes():
     one = jax.tree.map(lambda x: x[0], batches)
     plain = alternate.compile_update(system, system.stages[1], state, one, SCAN, make_mesh())
     wanted, _ = plain.run(jax.tree.map(lambda x: x.copy(), state), batches)
-    found, _ = Programs(system, SCAN, make_mesh()).update(1, state, batches).run(state, batches)
+    found, _ = Programs(system, make_mesh()).update(1, state, batches).run(state, batches)
     for a, b in zip(jax.tree.leaves(wanted.params), jax.tree.leaves(found.params), strict=True):
         np.testing.assert_array_equal(a, b)
 
@@ -54,7 +54,7 @@ def test_it_computes_what_the_function_computes():
 def test_a_stage_that_cannot_run_says_so_when_it_is_asked_for():
     system = toy.system(every=3)
     state, batches = arrays(system)
-    programs = Programs(system, SCAN, make_mesh())
+    programs = Programs(system, make_mesh())
     programs.update(0, state, batches)
     programs.prepare(1, state, batches)
     with pytest.raises(UserError, match="must be a multiple of 3"):
@@ -71,7 +71,7 @@ def test_the_first_batches_are_read_beside_the_thread_that_asks_and_none_is_lost
             yield jax.tree.map(lambda x: x + number, batches)
 
     shapes = jax.eval_shape(lambda: state)
-    programs = Programs(system, SCAN, make_mesh())
+    programs = Programs(system, make_mesh())
     found = [next(iter(batch.values())) for batch in programs.begin(1, shapes, read())]
     first = next(iter(batches.values()))
     np.testing.assert_array_equal(found, [first, first + 1, first + 2])
@@ -87,7 +87,7 @@ def test_what_goes_wrong_in_reading_is_said_where_the_batch_is_asked_for():
 
     system = toy.system()
     state, _ = arrays(system)
-    programs = Programs(system, SCAN, make_mesh())
+    programs = Programs(system, make_mesh())
     batches = programs.begin(0, state, read())
     with pytest.raises(UserError, match="data: gone"):
         next(batches)
@@ -98,10 +98,11 @@ def test_what_goes_wrong_in_reading_is_said_where_the_batch_is_asked_for():
 def test_what_is_compiled_beside_a_block_is_found_again(compiled_programs):
     system, key, mesh = toy.system(), jax.random.key(3), make_mesh()
     programs = lambda: {path.name for path in compiled_programs.glob("jit__lambda*-cache")}
-    with compiling(lambda: making(system, key, mesh)):
-        inside = threading.active_count()
+    begun, late = threading.Event(), []
+    with compiling(lambda: begun.set() or making(system, key, mesh), lambda: late.append("begun")):
+        assert begun.wait(60)
     kept = programs()
-    assert len(kept) == 1 and threading.active_count() < inside
+    assert len(kept) == 1 and not late
     state = fresh(toy.system(), jax.random.key(4), mesh)  # of another seed, and as good as another process
     assert programs() == kept
     wanted = create(system, jax.random.key(4))
