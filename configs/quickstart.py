@@ -3,7 +3,8 @@
     t2i train --config configs/quickstart.py --workdir runs/quickstart
     t2i train --config configs/quickstart.py:tiny --workdir runs/tiny     # every part as small as it works: the tests
 
-102,400 images of autoencoder, 2,048,000 of imitation (the generator alone, cheap), 128,000 of GAN: TIME
+102,400 images of autoencoder, 2,048,000 of imitation (the generator alone, cheap), 128,000 of GAN: 7.1 minutes on two free cores of
+an AMD EPYC, 7.4 with preparing, 2.9 GiB at most; alone, the stages train 4,250, 6,890 and 1,670 images/s.
 
 What was tried, one seed each, on two shared cores. PSNR in dB and speckle (rms grey levels where the real picture is
 flat) of the autoencoder. Of models: R = R-precision (top 1 of 100) on training captions / unseen skin tone / unseen pair;
