@@ -8,13 +8,14 @@ from jax.sharding import Mesh
 from PIL import Image
 
 from t2i_jax.data.training import TrainingData
-from t2i_jax.distributed import hosts, sharding
+from t2i_jax.distributed import hosts
 from t2i_jax.distributed.together import here
 from t2i_jax.inference.grid import grid
 from t2i_jax.inference.pipeline import TextToImage, to_pil
 from t2i_jax.inference.prompts import literal
 from t2i_jax.systems import System
 from t2i_jax.training.metrics import MetricsLog
+from t2i_jax.training.start import placed
 from t2i_jax.training.state import State, drawing_weights
 
 COLUMNS = 16
@@ -22,9 +23,8 @@ COLUMNS = 16
 
 def drawing(system: System, shapes: State, mesh: Mesh) -> jax.stages.Lowered:
     """The program that a run's pictures are drawn with, of a state of such `shapes`."""
-    shardings = sharding.parameters(shapes, mesh)
-    placed = jax.tree.map(lambda x, s: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=s), shapes, shardings)
-    return TextToImage(system, *drawing_weights(placed.params, placed.aux, placed.ema), "").lowered()
+    state = placed(shapes, mesh)
+    return TextToImage(system, *drawing_weights(state.params, state.aux, state.ema), "").lowered()
 
 
 class Progress:

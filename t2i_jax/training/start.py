@@ -18,6 +18,12 @@ def abstract(system: System, key: jax.Array) -> State:
     return jax.eval_shape(lambda key: create(system, key), key)
 
 
+def placed(shapes: State, mesh: Mesh) -> State:
+    """`shapes`, and where their arrays lie."""
+    shardings = sharding.parameters(shapes, mesh)
+    return jax.tree.map(lambda x, s: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=s), shapes, shardings)
+
+
 def making(system: System, key: jax.Array, mesh: Mesh) -> jax.stages.Lowered:
     """The program that makes the state before the first stage, placed, of such a `key`."""
     shardings = sharding.parameters(abstract(system, key), mesh)
@@ -39,8 +45,6 @@ def entered(stage: Stage, state: State, sample: dict, mesh: Mesh) -> State:
 def start(system: System, shapes: State, checkpoint: Path | None, mesh: Mesh, key: jax.Array,
           warm_start: Callable[[State], State]) -> State:
     """The state of such `shapes` that a run begins with: a checkpoint's, or a fresh one changed by `warm_start`."""
-    shardings = sharding.parameters(shapes, mesh)
     if checkpoint is None:
-        return hosts.place(warm_start(fresh(system, key, mesh)), shardings)
-    placed = jax.tree.map(lambda x, s: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=s), shapes, shardings)
-    return load_state(checkpoint, placed)
+        return hosts.place(warm_start(fresh(system, key, mesh)), sharding.parameters(shapes, mesh))
+    return load_state(checkpoint, placed(shapes, mesh))
