@@ -55,9 +55,9 @@ def labels(attribute: Attribute, captions: Sequence[Sequence[str]],
     return [label(texts) for texts in captions]
 
 
-TONES = ("light", "medium-light", "medium", "medium-dark", "dark")
+TONES = ("yellow", "light", "medium-light", "medium", "medium-dark", "dark")
 OPENMOJI = (
-    Attribute("skin tone", {"none": ()} | {tone: (f"{tone} skin tone",) for tone in TONES}),
+    Attribute("skin tone", {tone: (f"{tone} skin tone",) for tone in TONES}),
     Attribute("gender", {
         "person": (),
         "woman": ("woman", "girl", "princess", "mermaid", "mrs. claus"),

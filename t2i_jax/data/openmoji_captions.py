@@ -4,6 +4,8 @@ An emoji's structure is in its code points, so it is read there and worded by lo
 language: taking the skin tones, then the direction, then the gender away leads to more and more general emojis.
 
     🧑‍🚒 firefighter  <  👩‍🚒 woman firefighter  <  👩🏿‍🚒 woman firefighter, dark skin tone
+
+Without a tone OpenMoji's people are yellow. No name says so; in English a caption does, or no words could ask for 👩‍🚒 itself.
 """
 
 import re
@@ -15,6 +17,7 @@ from t2i_jax.errors import UserError
 
 JOINER, VARIANT, FACING_RIGHT = "\u200d", "\ufe0f", "\u27a1"
 TONES = "🏻🏼🏽🏾🏿"
+UNTONED = "yellow skin tone"
 GENDER_SIGNS = {"♀": "woman", "♂": "man"}
 PEOPLE = {"👩": ("🧑", "woman"), "👨": ("🧑", "man"), "👧": ("🧒", "woman"), "👦": ("🧒", "man"), "👵": ("🧓", "woman"),
           "👴": ("🧓", "man"), "👸": ("🫅", "woman"), "🤴": ("🫅", "man"), "🤰": ("🫄", "woman"), "🫃": ("🫄", "man"),
@@ -137,6 +140,12 @@ def _gendered_families() -> frozenset[str]:
     return frozenset(family for family, gender in map(_ungendered, emojis()) if gender)
 
 
+def _toned() -> frozenset[str]:
+    """Those emojis without tones that have siblings with one."""
+    return frozenset(part.base for part in map(structure, emojis()) if part.tones)
+
+
+@cache
 def structure(bare: str) -> Structure:
     """Takes an emoji (bare code points) apart."""
     tones = tuple(character for character in bare if character in TONES)
@@ -156,7 +165,10 @@ def captions(bare: str, language: str = "en") -> tuple[str, ...]:
         return ()
     levels = _english_general(base, own, bool(gender or tones)) if language == "en" else []
     levels += [name(family, language), name(base.removesuffix(JOINER + FACING_RIGHT), language), own]
-    levels.append(", ".join([own, *(name(tone, language) for tone in dict.fromkeys(tones))]))
+    said = [name(tone, language) for tone in dict.fromkeys(tones)]
+    if language == "en" and not tones and base in _toned():
+        said = [UNTONED]
+    levels.append(", ".join([own, *said]))
     return tuple(dict.fromkeys(level for level in levels if level))
 
 

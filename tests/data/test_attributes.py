@@ -29,8 +29,8 @@ def test_held_out_pictures_are_read_in_the_light_of_the_training_captions():
 
 
 @pytest.mark.parametrize("captions, tone, gender", [
-    (("firefighter",), "none", "person"),
-    (("firefighter", "woman firefighter"), "none", "woman"),
+    (("firefighter",), None, "person"),
+    (("firefighter", "woman firefighter", "woman firefighter, yellow skin tone"), "yellow", "woman"),
     (("firefighter", "woman firefighter", "woman firefighter, medium-dark skin tone"), "medium-dark", "woman"),
     (("person with crown", "prince", "prince, dark skin tone"), "dark", "man"),
     (("handshake", "handshake, light skin tone, dark skin tone"), None, None),
@@ -39,7 +39,7 @@ def test_held_out_pictures_are_read_in_the_light_of_the_training_captions():
     (("flag", "flag of france"), None, None),
     (("shoe", "man’s shoe"), None, None),
     (("heart", "red heart"), None, None),
-    (("men wrestling", "people wrestling"), "none", None),
+    (("people wrestling", "men wrestling", "men wrestling, yellow skin tone"), "yellow", None),
 ])
 def test_openmoji_captions_are_labelled(captions, tone, gender):
     train = [picture.captions for picture in pictures() if picture.split == "train"]

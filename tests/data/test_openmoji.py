@@ -1,4 +1,5 @@
 import io
+from collections import Counter
 
 import pytest
 from PIL import Image
@@ -20,7 +21,8 @@ def of(english, split):
 
 @pytest.mark.parametrize("emoji, captions", [
     ("👩🏿‍🚒", ("firefighter", "woman firefighter", "woman firefighter, dark skin tone")),
-    ("🧑‍🚒", ("firefighter",)),
+    ("🧑‍🚒", ("firefighter", "firefighter, yellow skin tone")),
+    ("👫", ("people holding hands", "woman and man holding hands", "woman and man holding hands, yellow skin tone")),
     ("🏃🏻‍♀‍➡", ("person running", "woman running", "woman running facing right",
                   "woman running facing right, light skin tone")),
     ("👩🏻‍❤‍👨🏿", ("couple with heart", "couple with heart, woman and man",
@@ -37,6 +39,14 @@ def test_captions_go_from_general_to_detailed(emoji, captions):
 
 def test_captions_in_chinese_have_the_same_levels():
     assert openmoji_captions.captions("👩🏿‍🚒", "zh") == ("消防员", "女消防员", "女消防员, 较深肤色")
+
+
+def test_whoever_can_have_a_tone_can_be_asked_for_without_one(english):
+    said = Counter(text for picture in english for text in picture.captions)
+    toned = {picture.family for picture in english if picture.tones}
+    people = [picture for picture in english if picture.family in toned]
+    assert len(people) > 1900 and {said[picture.captions[-1]] for picture in people} == {1}
+    assert openmoji_captions.captions("🧑‍🚒", "zh") == ("消防员",)  # no word of OpenMoji's or ours for it
 
 
 def test_unknown_language_is_refused():
