@@ -41,7 +41,7 @@ def get_config(arg: str = "") -> ConfigDict:
 def one_gpu(config: ConfigDict) -> None:
     """64x64 pictures, wide and deep networks."""
     config.batch_size, config.scan_length, config.dtype = 512, 20, "bfloat16"
-    config.data.update(resolution=64, sample=3584, noise=32)
+    config.data.update(resolution=64, sample=3584, noise=8)
     config.text.update(width=256, depth=2, heads=8, hidden=1024)
     config.autoencoder.update(latent=1024, encoder_hidden=1024, width=1024, hidden=2048, blocks=3)
     config.patches.update(width=128)

@@ -79,6 +79,7 @@ def lengths(config: ConfigDict, **images) -> None:
 def small(config: ConfigDict) -> None:
     """Two CPU cores, minutes."""
     lengths(config, **GAN)
+    config.data.noise = 16
     config.ema.generator = 10_000.0
     config.run.update(checkpoint_every=128_000, samples_every=0)
 

@@ -103,7 +103,7 @@ def get_config(arg: str = "") -> ConfigDict:
     config.data = ConfigDict({
         "source": "openmoji", "path": "", "resolution": 32, "channels": 3, "languages": ("en",), "limit": 0,
         "template": "{}", "heldout_fraction": 0.05, "denoise": False, "drop_near_duplicates": False,
-        "flip": False, "rotate": 0.0, "scale": 0.0, "vocabulary": 4096, "text_length": 20, "sample": 4096, "noise": 16,
+        "flip": False, "rotate": 0.0, "scale": 0.0, "vocabulary": 4096, "text_length": 20, "sample": 4096, "noise": 4,
     })
     config.text = ConfigDict({"width": 128, "depth": 0, "heads": 4, "hidden": 256, "bound": True})  # a bag of placed words
     config.autoencoder = ConfigDict({
@@ -111,7 +111,9 @@ def get_config(arg: str = "") -> ConfigDict:
     })
     config.patches = ConfigDict({"width": 64})
     config.latents = ConfigDict({"whitening": 0.5})
-    config.generator = ConfigDict({"kind": "mlp", "width": 512, "hidden": 1024, "blocks": 4, "noise_gain": 3.0, "remat": False})
+    config.generator = ConfigDict({
+        "kind": "two_paths", "width": 512, "hidden": 1024, "blocks": 4, "noise_gain": 3.0, "remat": False,
+    })
     config.discriminator = ConfigDict({
         "kind": "mlp", "width": 512, "hidden": 1024, "blocks": 4, "embedding": 256, "remat": False,
     })

@@ -29,7 +29,7 @@ from ml_collections import ConfigDict
 from t2i_jax import config as configs
 from t2i_jax import keys
 from t2i_jax.models.discriminators import Judgement, LatentDiscriminator
-from t2i_jax.models.generators import LatentGenerator
+from t2i_jax.models.generators import LatentGenerator, TwoPathGenerator
 from t2i_jax.models.latent_transformers import TransformerDiscriminator, TransformerGenerator
 from t2i_jax.objectives import adversarial, alignment, diagnostics, penalty
 from t2i_jax.objectives.precision import at_least_float32
@@ -67,7 +67,8 @@ class Lengths:
 def networks(config: ConfigDict, latent: tuple[int, ...], **dtype) -> tuple[nn.Module, nn.Module]:
     """Generator and discriminator: perceptrons of a latent that is one vector, transformers of a map."""
     if len(latent) == 1:
-        generators, discriminators = {"mlp": LatentGenerator}, {"mlp": LatentDiscriminator}
+        generators = {"mlp": LatentGenerator, "two_paths": TwoPathGenerator}
+        discriminators = {"mlp": LatentDiscriminator}
         latent = latent[0]
     else:
         generators, discriminators = {"transformer": TransformerGenerator}, {"transformer": TransformerDiscriminator}

@@ -8,47 +8,66 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from t2i_jax.models.generators import ConvGenerator, DenseGenerator, LatentGenerator, Norm, TextCodec
+from t2i_jax.models.generators import ConvGenerator, DenseGenerator, LatentGenerator, Norm, TextCodec, TwoPathGenerator
+from t2i_jax.models.layers import ResidualStack
 
-SIZE = {"width": 16, "hidden": 24, "blocks": 2}
-GENERATOR = LatentGenerator(latent=10, **SIZE)
+SIZE = {"latent": 10, "width": 16, "hidden": 24, "blocks": 2}
 NOISE, SENTENCE = (jax.random.normal(jax.random.key(n), (6, n)) for n in (4, 8))
 
 
+@pytest.fixture(scope="module", params=[LatentGenerator, TwoPathGenerator])
+def kind(request):
+    return request.param
+
+
 @pytest.fixture(scope="module")
-def params():
-    return jax.jit(GENERATOR.init)(jax.random.key(0), NOISE, SENTENCE)["params"]
+def params(kind):
+    return jax.jit(kind(**SIZE).init)(jax.random.key(0), NOISE, SENTENCE)["params"]
 
 
-@functools.partial(jax.jit, static_argnums=3)
-def draw(params, noise, sentence, generator=GENERATOR):
+@functools.partial(jax.jit, static_argnums=0)
+def draw(generator, params, noise, sentence):
     return generator.apply({"params": params}, noise, sentence)
 
 
-def test_every_latent_depends_on_its_noise_and_its_sentence_alone(params):
-    latents = draw(params, NOISE, SENTENCE)
+def test_every_latent_depends_on_its_noise_and_its_sentence_alone(kind, params):
+    latents = draw(kind(**SIZE), params, NOISE, SENTENCE)
     assert latents.shape == (6, 10)
     for noise, sentence in [(NOISE.at[2].add(1), SENTENCE), (NOISE, SENTENCE.at[2].add(1))]:
-        moved = jnp.abs(draw(params, noise, sentence) - latents).max(axis=-1)
+        moved = jnp.abs(draw(kind(**SIZE), params, noise, sentence) - latents).max(axis=-1)
         assert moved[2] > 1e-2 and jnp.all(moved.at[2].set(0) < 1e-6)
-    np.testing.assert_allclose(draw(params, NOISE[4:5], SENTENCE[4:5]), latents[4:5], atol=1e-6)
+    np.testing.assert_allclose(draw(kind(**SIZE), params, NOISE[4:5], SENTENCE[4:5]), latents[4:5], atol=1e-6)
 
 
-def test_gain_of_noise(params):
-    louder = LatentGenerator(latent=10, **SIZE, noise_gain=3.0)
-    np.testing.assert_allclose(draw(params, NOISE, SENTENCE, louder), draw(params, 3 * NOISE, SENTENCE), atol=1e-5)
+def test_gain_of_noise(kind, params):
+    louder = draw(kind(**SIZE, noise_gain=3.0), params, NOISE, SENTENCE)
+    np.testing.assert_allclose(louder, draw(kind(**SIZE), params, 3 * NOISE, SENTENCE), atol=1e-5)
 
 
-def test_bfloat16_and_recomputation(params):
-    exact = draw(params, NOISE, SENTENCE)
-    half = LatentGenerator(latent=10, **SIZE, dtype=jnp.bfloat16)
+def test_bfloat16_and_recomputation(kind, params):
+    exact = draw(kind(**SIZE), params, NOISE, SENTENCE)
+    half = kind(**SIZE, dtype=jnp.bfloat16)
     fresh = jax.eval_shape(half.init, jax.random.key(0), NOISE, SENTENCE)
     assert {p.dtype for p in jax.tree.leaves(fresh)} == {jnp.dtype("float32")}
-    rough = draw(params, NOISE, SENTENCE, half)
+    rough = draw(half, params, NOISE, SENTENCE)
     assert rough.dtype == jnp.bfloat16 and 1e-4 < jnp.abs(rough - exact).max() < 0.1
-    grads = lambda generator: jax.jit(jax.grad(lambda p: jnp.sum(draw(p, NOISE, SENTENCE, generator) ** 2)))(params)
-    remat = LatentGenerator(latent=10, **SIZE, remat=True)
-    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-4), grads(remat), grads(GENERATOR))
+    grads = lambda generator: jax.jit(jax.grad(lambda p: jnp.sum(draw(generator, p, NOISE, SENTENCE) ** 2)))(params)
+    again, kept = grads(kind(**SIZE, remat=True)), grads(kind(**SIZE))
+    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-4), again, kept)
+
+
+def test_without_noise_the_path_of_noise_adds_nothing():
+    """G(n, t) = W(t) + F(n, t) - F(0, t)."""
+    generator = TwoPathGenerator(**SIZE)
+    params = jax.jit(generator.init)(jax.random.key(0), NOISE, SENTENCE)["params"]
+    silent = params | {"chosen": jax.tree.map(jnp.zeros_like, params["chosen"])}
+    said = draw(generator, silent, NOISE, SENTENCE)
+    np.testing.assert_allclose(draw(generator, params, 0 * NOISE, SENTENCE), said, atol=1e-6)
+    added = draw(generator, params, NOISE, SENTENCE) - said
+    choose = lambda noise: ResidualStack(16, 24, 2).apply({"params": params["choosing"]}, jnp.concatenate([noise, SENTENCE], axis=1))
+    by_hand = (choose(NOISE) - choose(0 * NOISE)) @ params["chosen"]["kernel"]
+    np.testing.assert_allclose(added, by_hand, atol=1e-5)
+    assert jnp.abs(added).min(axis=1).max() > 1e-3
 
 
 quick = functools.partial(jax.jit, compiler_options={"xla_backend_optimization_level": 0})  # to compile

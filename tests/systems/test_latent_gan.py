@@ -12,7 +12,7 @@ from t2i_jax import keys, systems
 from t2i_jax.errors import UserError
 from t2i_jax.models.autoencoders import Autoencoder
 from t2i_jax.models.discriminators import LatentDiscriminator, PatchDiscriminator
-from t2i_jax.models.generators import LatentGenerator
+from t2i_jax.models.generators import TwoPathGenerator
 from t2i_jax.models.text import TextEncoder
 from t2i_jax.objectives.augment import cut_mix, mirror
 from t2i_jax.paths import flat
@@ -92,7 +92,7 @@ def outputs(state, batch):
         "autoencoder": Autoencoder(shape, **settings("autoencoder")),
         "patches": PatchDiscriminator(**CONFIG.patches),
         "text": TextEncoder(CONFIG.data.vocabulary, **CONFIG.text),
-        "generator": LatentGenerator(CONFIG.autoencoder.latent, **settings("generator")),
+        "generator": TwoPathGenerator(CONFIG.autoencoder.latent, **settings("generator")),
         "discriminator": LatentDiscriminator(**settings("discriminator")),
     }
 
