@@ -122,17 +122,17 @@ def get_config(arg: str = "") -> ConfigDict:
         "contrastive": 1.0, "temperature": 0.1, "imitation": 10.0, "corner": 0.03, "l1": 0.1, "kl": 3e-6, "patch": 0.0,
         "patch_gamma": 1.0, "patch_start": 0, "cut_mix": 0.5, "mirror": True,
     })
-    config.stages = ConfigDict({"autoencoder": 102_400, "imitation": 2_048_000, "gan": 128_000})
+    config.stages = ConfigDict({"autoencoder": 102_400, "imitation": 768_000, "gan": 256_000})
     config.optimizers = ConfigDict({
         "autoencoder": optimizer(learning_rate=4e-4, b1=0.9, decay_end=102_400, final=0.01),
         "patches": optimizer(learning_rate=4e-4, decay="constant"),
-        "imitation": optimizer(learning_rate=1e-3, b1=0.9, decay_start=1_024_000, decay_end=2_048_000),
-        "discriminator": optimizer(learning_rate=3e-4, decay_start=64_000, decay_end=128_000),
-        "generator": optimizer(learning_rate=3e-4, decay_start=64_000, decay_end=128_000),
+        "imitation": optimizer(learning_rate=1e-3, b1=0.9, decay_start=384_000, decay_end=768_000),
+        "discriminator": optimizer(learning_rate=3e-4, decay_start=128_000, decay_end=256_000),
+        "generator": optimizer(learning_rate=3e-4, decay_start=128_000, decay_end=256_000),
     })
     config.ema = ConfigDict({"autoencoder": 17_700.0, "generator": 20_000.0})  # half-lives in images
     config.run = ConfigDict({
-        "checkpoint_every": 512_000, "keep": 2, "keep_every": 0, "log_every": 0, "samples_every": 1_280_000,
+        "checkpoint_every": 512_000, "keep": 2, "keep_every": 0, "log_every": 0, "samples_every": 640_000,
         "evaluate_every": 0,  # images; 0 = never
         "evaluator": "",  # work directory of a trained evaluator, configs/evaluator.py, which this takes
         "best": "",  # "lowest evaluation/train_frechet" keeps the checkpoint best by that figure too; "highest ..." for scores
