@@ -9,7 +9,7 @@ cost 6 % more operations. No network of a drawing system is used, and no held-ou
 
 What was tried on OpenMoji at 32x32, one training seed each. R-precision (top 1 of 100) of real pictures, each on its
 most detailed caption, the mean over three draws of wrong captions: 650 training pictures (3,250 in the first row), 179
-of an unseen skin tone, 122 of an unseen pair. Concepts never seen: .09 at the end.
+of an unseen skin tone, 122 of an unseen pair; yellow skin was not yet said in captions. Concepts never seen: .09 at the end.
 
     images  what                                                                      training  tone  pair
     122,880 MLP over pixels, noise to .3, text 128 wide and 2 deep, batch 256             .925  .931  .822
