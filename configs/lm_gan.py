@@ -126,7 +126,7 @@ def pod(config: ConfigDict) -> None:
 
 def tiny(config: ConfigDict) -> None:
     """Every part as small as it works: seconds; the tests give it a language model of random weights."""
-    config.text.width = 16
+    config.text.width, config.data.noise = 16, 8
     config.generator.update(width=32, hidden=32, blocks=1, heads=2, attention=16)
     config.losses.update(patch=0.0)
     lengths(config, autoencoder=128, imitation=128, gan=128)
