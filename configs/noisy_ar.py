@@ -8,7 +8,8 @@
 
 `:small`: 49,920 images in about 22 minutes with three quarters of one core, compilation included (about 4); 57 images/s
 in the game. R-precision (top 1 of 100) and Frechet distance by configs/evaluator.py, one seed, of 300 training captions
-and of those held out: an unseen skin tone (A), an unseen pair (B), unseen concepts (where real pictures score .060);
+and of those held out: an unseen skin tone (A), an unseen pair (B), unseen concepts (where real pictures score .060), all
+of captions that left yellow skin unsaid;
 tests/benchmarks/inference_steps.py.
 
     steps, temperature 1    training      A             B             concepts
