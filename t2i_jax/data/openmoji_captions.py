@@ -140,12 +140,12 @@ def _gendered_families() -> frozenset[str]:
     return frozenset(family for family, gender in map(_ungendered, emojis()) if gender)
 
 
+@cache
 def _toned() -> frozenset[str]:
     """Those emojis without tones that have siblings with one."""
     return frozenset(part.base for part in map(structure, emojis()) if part.tones)
 
 
-@cache
 def structure(bare: str) -> Structure:
     """Takes an emoji (bare code points) apart."""
     tones = tuple(character for character in bare if character in TONES)

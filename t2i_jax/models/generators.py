@@ -58,7 +58,7 @@ class TwoPathGenerator(nn.Module):
         # Both beside each other in one pass, and on the device that holds the example.
         choices = jnp.stack([self.noise_gain * noise, jnp.zeros_like(noise)], axis=1)
         told = jnp.broadcast_to(sentence[:, None], (len(sentence), 2, sentence.shape[1]))
-        chosen = stack("choosing")(jnp.concatenate([choices, told.astype(choices.dtype)], axis=-1))
+        chosen = stack("choosing")(jnp.concatenate([choices, told], axis=-1))
         return last("said")(stack("saying")(sentence)) + last("chosen", use_bias=False)(chosen[:, 0] - chosen[:, 1])
 
 
