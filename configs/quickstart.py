@@ -137,21 +137,22 @@ def get_config(arg: str = "") -> ConfigDict:
     config.patches = ConfigDict({"width": 64})
     config.latents = ConfigDict({"whitening": 0.5})
     config.generator = ConfigDict({
-        "kind": "two_paths", "width": 512, "hidden": 1024, "blocks": 4, "noise_gain": 3.0, "remat": False,
+        "kind": "two_paths", "width": 512, "hidden": 2048, "blocks": 4, "choosing_width": 256, "choosing_hidden": 512,
+        "noise_gain": 3.0, "remat": False,
     })
     config.discriminator = ConfigDict({
         "kind": "mlp", "width": 512, "hidden": 1024, "blocks": 4, "embedding": 256, "remat": False,
     })
     config.losses = ConfigDict({
         "adversarial": "relativistic", "gamma": 2.0, "gamma_final": 0.3, "penalty_share": 0.25, "matching": 0.0,
-        "contrastive": 1.0, "temperature": 0.1, "imitation": 10.0, "corner": 0.03, "l1": 0.1, "kl": 3e-6, "patch": 0.0,
+        "contrastive": 1.0, "temperature": 0.1, "imitation": 4.0, "corner": 0.03, "power": 0.5, "l1": 0.1, "kl": 3e-6, "patch": 0.0,
         "patch_gamma": 1.0, "patch_start": 0, "cut_mix": 0.5, "mirror": True,
     })
-    config.stages = ConfigDict({"autoencoder": 102_400, "imitation": 768_000, "gan": 256_000})
+    config.stages = ConfigDict({"autoencoder": 102_400, "imitation": 1_280_000, "gan": 256_000})
     config.optimizers = ConfigDict({
         "autoencoder": optimizer(learning_rate=4e-4, b1=0.9, decay_end=102_400, final=0.01),
         "patches": optimizer(learning_rate=4e-4, decay="constant"),
-        "imitation": optimizer(learning_rate=1e-3, b1=0.9, decay_start=384_000, decay_end=768_000),
+        "imitation": optimizer(learning_rate=2e-3, b1=0.9, decay_start=640_000, decay_end=1_280_000),
         "discriminator": optimizer(learning_rate=3e-4, decay_start=128_000, decay_end=256_000),
         "generator": optimizer(learning_rate=3e-4, decay_start=128_000, decay_end=256_000),
     })
@@ -177,7 +178,7 @@ def tiny(config: ConfigDict) -> None:
     config.text.update(width=16, depth=1, heads=2, hidden=16)
     config.autoencoder.update(latent=24, encoder_hidden=32, width=32, hidden=32, blocks=1)
     config.patches.update(width=8)
-    config.generator.update(width=32, hidden=32, blocks=1)
+    config.generator.update(width=32, hidden=32, blocks=1, choosing_width=32, choosing_hidden=32)
     config.discriminator.update(width=32, hidden=32, blocks=1, embedding=16)
     config.losses.update(patch=0.1, patch_start=128, matching=0.5)
     config.stages.update(autoencoder=256, imitation=256, gan=256)

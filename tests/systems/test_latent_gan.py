@@ -199,7 +199,8 @@ def test_discriminator_loss(play, outputs, batch):
 
 def distance(outputs, state):
     squared = (outputs["miss"] ** 2).sum(-1) / float(state.aux["latent"]["energy"])
-    return np.sqrt(squared + CONFIG.losses.corner**2).mean()
+    power = CONFIG.losses.power
+    return ((squared + CONFIG.losses.corner**2) ** (power / 2)).mean() / power
 
 
 def test_imitation_loss(play, outputs, state):
