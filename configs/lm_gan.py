@@ -50,11 +50,11 @@ def get_config(arg: str = "") -> ConfigDict:
     config.system = "lm_gan"
     config.text = ConfigDict({"kind": "cached", "encoder": MINILM, "width": 128, "tuned_layers": 0, "stored": "float16"})
     config.generator.update(kind="attending", hidden=1024, heads=4, attention=128)
-    for name in ("gamma_final", "penalty_share", "corner", "power"):
+    for name in ("gamma_final", "penalty_share", "corner"):
         del config.losses[name]
     for name in ("noise_gain", "choosing_width", "choosing_hidden"):
         del config.generator[name]
-    config.losses.update(gamma=1.0, matching=True, imitation=10.0)
+    config.losses.update(gamma=1.0, matching=True)
     config.optimizers.imitation.learning_rate = 1e-3
     small(config)
     match arg:

@@ -33,7 +33,7 @@ RIDGE = 1.0  # pictures: a word that one picture of one caption has counts for h
 OWN = 0.3  # of codes: the picture's own look; the rest is what its words tell of it
 POOL = 2**14  # draws that offsets are fitted on, at most
 ROUNDS, UNEVEN = 600, 0.02  # of fitting; total variation from even cells that is good enough
-MOMENTUM = 0.7  # of the ascent: a third fewer rounds
+MOMENTUM = 0.7  # of the ascent
 
 
 class Coupling:
@@ -77,7 +77,8 @@ def even_cells(codes: np.ndarray, pool: np.ndarray) -> tuple[np.ndarray, np.ndar
     """Codes [M, D], centred and scaled to mean square 1 a dimension, and offsets [M] under which cells are equally likely.
 
     pool: standard normal [P, D]. The offsets rise where a cell is drawn too rarely: the dual ascent of the transport
-    (Genevay et al. 2016, algorithm 2, here on fixed draws, with momentum). Pictures with equal codes share a cell as ties would: the first.
+    (Genevay et al. 2016, algorithm 2, here on fixed draws, with momentum). Pictures with equal codes share a cell as ties
+    would: the first.
     """
     count, dimensions = codes.shape
     codes = codes - codes.mean(axis=0)

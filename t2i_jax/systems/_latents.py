@@ -60,7 +60,7 @@ class Latents(NamedTuple):
     start: Callable | None  # (state, sample) -> state: before it, as principal components where the autoencoder has them
     freeze: Callable  # (state, sample) -> state: after it, averaged weights and the latents' scale
     of: Callable[[Turn], Array]  # latents [B, *shape] of a turn's pictures, scaled
-    miss: Callable[..., Array]  # (turn, real, made, corner=0, power=1) -> how far latents are apart, see there
+    miss: Callable[..., Array]  # (turn, real, made, corner=0) -> how far latents are apart, see there
     draw: Callable[[dict, dict, Array], Array]  # (params, aux, scaled latents) -> images [B, H, W, C] in [-1, 1]
     codec: Codec
 
@@ -166,11 +166,11 @@ def build(config: ConfigDict, shape: tuple[int, int, int], losses: AutoencoderLo
         mean = at_least_float32(encode(turn.params, turn.batch["image"])[0])
         return (mean - wide(latent["mean"])) / wide(latent["scale"])
 
-    def miss(turn: Turn, real: Array, made: Array, corner: float = 0.0, power: float = 1.0) -> Array:
-        """Mean over examples of the squared distance d² as a share of the latents' variance, or of (d² + corner²)^(power / 2) / power."""
+    def miss(turn: Turn, real: Array, made: Array, corner: float = 0.0) -> Array:
+        """Mean over examples of the squared distance d² as a share of the latents' variance, or of √(d² + corner²)."""
         squares = ((real - made) * wide(turn.aux["latent"]["scale"])) ** 2
         squared = jnp.sum(squares, axis=tuple(range(1, squares.ndim))) / turn.aux["latent"]["energy"]
-        return jnp.mean((squared + corner**2) ** (power / 2) / power if corner else squared)
+        return jnp.mean(jnp.sqrt(squared + corner**2) if corner else squared)
 
     def draw(params: dict, aux: dict, z: Array) -> Array:
         return jnp.clip(decode(params, z * wide(aux["latent"]["scale"]) + wide(aux["latent"]["mean"])), -1, 1)

@@ -1,15 +1,14 @@
 """`latent_gan`: an autoencoder trained adversarially, then a text-conditioned GAN in its latent space.
 
     stage 1, autoencoder   leaves latents z of pictures x, and a picture of any z: see `_latents.py`; n chose x among its caption's
-    stage 2, imitation     generator, text minimise  L_rec = (|s (z - G(n, t))|² / E|s z|² + c²)^(p/2) / p
+    stage 2, imitation     generator, text minimise  L_rec = √(|s (z - G(n, t))|² / E|s z|² + c²)
     stage 3, gan           discriminator minimises L_D(z, G(n, t)) + w_match L_D(z, z beside a wrong caption)
                                                    + w_nce InfoNCE(z, t) + γ/2 (R1 + R2)
                            generator, text minimise L_G(G(n, t), z) + w_nce InfoNCE(G(n, t), t) + w_rec L_rec
     picture = the one of latent G(n, t), in one forward pass; s: the latents' scale; without c L_rec is squared
 
 A caption that stands for hundreds of pictures keeps large errors. Squared, they take most of the gradient from captions whose
-pictures are nearly right; as distances (p = 1) all captions weigh alike, and as their roots (p = 1/2) those that are nearly right
-weigh more, down to errors of size c (`losses.power`, `losses.corner`).
+pictures are nearly right; as distances all captions weigh alike (corner c: `losses.corner`).
 
 Latents are vectors and the players perceptrons, or maps and transformers that read words too (`autoencoder.kind`). L_D, L_G:
 `losses.adversarial`, relativistic pairing by default (R3GAN, Huang et al. 2024); R1 + R2 exactly or by finite differences.
@@ -53,8 +52,7 @@ class Losses(_latents.AutoencoderLosses):
     contrastive: float = 1.0  # InfoNCE, of both players
     temperature: float = 0.1
     imitation: float = 10.0  # of the latent that the noise stands for
-    corner: float = 0.0  # of L_rec, c: 0 for squared errors; above c an example counts by a power of its distance,
-    power: float = 1.0  # p, not by its square
+    corner: float = 0.0  # of L_rec, c: 0 for squared errors; above c an example counts by its distance, not by its square
 
 
 @dataclasses.dataclass(frozen=True)
@@ -93,7 +91,6 @@ def build(config: ConfigDict, tokenizer) -> System:
                     "gradient, finite_difference")
     for name in ("gamma", "gamma_final"):
         configs.require(getattr(losses, name) > 0, f"losses.{name}", getattr(losses, name), "more than 0")
-    configs.require(0 < losses.power <= 2, "losses.power", losses.power, "more than 0, at most 2")
     lengths = configs.section(config, "stages", Lengths)
     text = _reading.build(config, tokenizer, **dtype)
     latents = _latents.build(config, shape, losses, **dtype)
@@ -123,7 +120,7 @@ def build(config: ConfigDict, tokenizer) -> System:
 
     def imitation_loss(turn: Turn):
         made = imagine(turn.params, turn.batch["noise"], text.read(turn.params, turn.batch))
-        loss = latents.miss(turn, latents.of(turn), made, losses.corner, losses.power)
+        loss = latents.miss(turn, latents.of(turn), made, losses.corner)
         return loss, ({}, {})
 
     def judge(params: dict, z: Array, sentence: Array) -> Judgement:
@@ -182,7 +179,7 @@ def build(config: ConfigDict, tokenizer) -> System:
         gan = game.generator(judged.logits, judge(turn.params, real, known).logits)
         right = alignment.compatible_pairs(alignment.right_pairs(turn.batch["caption"], turn.batch["captions"]))
         contrastive = alignment.info_nce(judged.embedding, judged.sentence, losses.temperature, right)
-        copied = latents.miss(turn, real, fake, losses.corner, losses.power)
+        copied = latents.miss(turn, real, fake, losses.corner)
         loss = gan + losses.contrastive * contrastive + losses.imitation * copied
         few = slice(None, None, 8)  # captions enough to see whether noise changes what is drawn
         again = imagine(turn.params, fresh_noise(turn.keys[few]), jax.tree.map(lambda x: x[few], caption))

@@ -199,8 +199,7 @@ def test_discriminator_loss(play, outputs, batch):
 
 def distance(outputs, state):
     squared = (outputs["miss"] ** 2).sum(-1) / float(state.aux["latent"]["energy"])
-    power = CONFIG.losses.power
-    return ((squared + CONFIG.losses.corner**2) ** (power / 2)).mean() / power
+    return np.sqrt(squared + CONFIG.losses.corner**2).mean()
 
 
 def test_imitation_loss(play, outputs, state):
