@@ -49,13 +49,11 @@ def get_config(arg: str = "") -> ConfigDict:
     config = read(Path(__file__).with_name("quickstart.py"), "tiny" if arg == "tiny" else "")
     config.system = "lm_gan"
     config.text = ConfigDict({"kind": "cached", "encoder": MINILM, "width": 128, "tuned_layers": 0, "stored": "float16"})
-    config.generator.update(kind="attending", hidden=1024, heads=4, attention=128)
+    config.generator.update(kind="attending", heads=4, attention=128)
     for name in ("gamma_final", "penalty_share", "corner"):
         del config.losses[name]
-    for name in ("noise_gain", "choosing_width", "choosing_hidden"):
-        del config.generator[name]
+    del config.generator["noise_gain"]
     config.losses.update(gamma=1.0, matching=True)
-    config.optimizers.imitation.learning_rate = 1e-3
     small(config)
     match arg:
         case "own":

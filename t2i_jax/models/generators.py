@@ -3,7 +3,6 @@
 import math
 
 import flax.linen as nn
-import jax
 import jax.numpy as jnp
 from jax import Array
 
@@ -37,12 +36,10 @@ class TwoPathGenerator(nn.Module):
 
         G(n, t) = W(t) + F(n, t) - F(0, t)
 
-    W and F are residual MLPs. A single one over both learns from captions that leave something open which pictures noise can
-    choose, and takes those for all there are: a skin tone that a profession was not seen in is then drawn as the nearest one
-    that it was, however clearly it is asked for. Here what words mean stands apart from what noise chooses; and it is W that
-    teaches the text encoder what words mean: F hears the sentence as it is.
+    W and F are residual MLPs of the same size. A single one over both learns from captions that leave something open which
+    pictures noise can choose, and takes those for all there are: a skin tone that a profession was not seen in is then drawn as
+    the nearest one that it was, however clearly it is asked for. Here what words mean stands apart from what noise chooses.
 
-    width, hidden, blocks: of W; choosing_width, choosing_hidden: of F, which has as many blocks and may be smaller.
     noise_gain: as in LatentGenerator.
     """
 
@@ -50,23 +47,19 @@ class TwoPathGenerator(nn.Module):
     width: int = 512
     hidden: int = 1024
     blocks: int = 4
-    choosing_width: int = 512
-    choosing_hidden: int = 1024
     noise_gain: float = 1.0
     remat: bool = False
     dtype: jnp.dtype | None = None
 
     @nn.compact
     def __call__(self, noise: Array, sentence: Array) -> Array:
-        stack = lambda width, hidden, name: ResidualStack(width, hidden, self.blocks, self.remat, self.dtype, name=name)
+        stack = lambda name: ResidualStack(self.width, self.hidden, self.blocks, self.remat, self.dtype, name=name)
         last = lambda name, **options: nn.Dense(self.latent, dtype=self.dtype, name=name, **options)
         # Both beside each other in one pass, and on the device that holds the example.
         choices = jnp.stack([self.noise_gain * noise, jnp.zeros_like(noise)], axis=1)
-        heard = jax.lax.stop_gradient(sentence)
-        told = jnp.broadcast_to(heard[:, None], (len(heard), 2, heard.shape[1]))
-        chosen = stack(self.choosing_width, self.choosing_hidden, "choosing")(jnp.concatenate([choices, told], axis=-1))
-        said = last("said")(stack(self.width, self.hidden, "saying")(sentence))
-        return said + last("chosen", use_bias=False)(chosen[:, 0] - chosen[:, 1])
+        told = jnp.broadcast_to(sentence[:, None], (len(sentence), 2, sentence.shape[1]))
+        chosen = stack("choosing")(jnp.concatenate([choices, told], axis=-1))
+        return last("said")(stack("saying")(sentence)) + last("chosen", use_bias=False)(chosen[:, 0] - chosen[:, 1])
 
 
 class AttendingGenerator(nn.Module):
