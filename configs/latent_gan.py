@@ -10,8 +10,9 @@ parameters, a patch discriminator for the autoencoder's reconstructions, wrong c
 run counts 1.6 (autoencoder), 1.5 (imitation) and 4.1 (gan) GFLOPs per image and 4.9 GiB of state.
 
 Bilingual, with one path in the generator and yellow skin unsaid: 5.5 minutes of CPU time (12 of wall clock on two cores that
-others kept busy). R-precision (top 1 of 100, all captions in the prompt's language; 300 training captions / unseen tone / unseen pair), one seed, by an evaluator of a
-quarter of the usual length (61,440 images), hence the low ceiling; `t2i evaluate --language zh` makes the whole card:
+others kept busy). R-precision (top 1 of 100, all captions in the prompt's language; 300 training captions / unseen tone /
+unseen pair), one seed, by an evaluator of a quarter of the usual length (61,440 images), hence the low ceiling;
+`t2i evaluate --language zh` makes the whole card:
 
                      English              Chinese
     real pictures    .643 / .872 / .697   .550 / .648 / .008
