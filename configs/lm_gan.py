@@ -49,6 +49,7 @@ def get_config(arg: str = "") -> ConfigDict:
     config = read(Path(__file__).with_name("quickstart.py"), "tiny" if arg == "tiny" else "")
     config.system = "lm_gan"
     config.text = ConfigDict({"kind": "cached", "encoder": MINILM, "width": 128, "tuned_layers": 0, "stored": "float16"})
+    config.data.complete = False  # of its captions no features are stored
     config.generator.update(kind="attending", heads=4, attention=128)
     for name in ("gamma_final", "penalty_share", "corner"):
         del config.losses[name]

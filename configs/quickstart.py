@@ -163,6 +163,7 @@ def get_config(arg: str = "") -> ConfigDict:
         "source": "openmoji", "path": "", "resolution": 32, "channels": 3, "languages": ("en",), "limit": 0,
         "template": "{}", "heldout_fraction": 0.05, "denoise": False, "drop_near_duplicates": False,
         "flip": False, "rotate": 0.0, "scale": 0.0, "vocabulary": 4096, "text_length": 20, "sample": 4096, "noise": 4,
+        "complete": True,
     })
     config.text = ConfigDict({"width": 128, "depth": 0, "heads": 4, "hidden": 256, "bound": True})  # a bag of placed words
     config.autoencoder = ConfigDict({

@@ -10,11 +10,11 @@ probability. That is the optimal transport from N(0, I) to the caption's picture
 Genevay et al. 2016). Trained on such pairs, a generator that is handed fresh noise draws a caption's pictures as often as
 the data show them, with no posterior whose gaps the prior would fall into.
 
-Codes hold what the captions do not share (words of the most detailed ones) and what the pictures do not share (their look at
-16 x 16 pixels), so that near noise means near pictures, and one direction means the same skin tone under every profession: what
-a network learns of it from one caption holds for the others. Looks are heard even where words tell all: were a direction the skin
-tone alone, the cells of a profession would teach that its tones end with those in the data, and a tone that is asked for in
-words would end there too (measured: configs/quickstart.py).
+Codes are how pictures of a caption differ at 16 x 16 pixels, most of it told by words: what a word of the most detailed
+captions changes in a picture, on average over all captions that leave it open (ridge regression). So near noise means near
+pictures, skin tones lie in the order of their colours, and one direction means the same tone under every profession: what a
+network learns of it from one caption holds for the others. The rest is what the picture itself differs in, which sets apart
+what words do not.
 """
 
 from collections import defaultdict
@@ -28,9 +28,12 @@ from t2i_jax.data.randomness import bits, uniform
 from t2i_jax.data.tokenizer import Tokenizer
 
 SIDE = 16  # pixels that looks are compared at
-WORDS = 256  # dimensions that bags of words are projected to
+WORDS = 512  # whose effects are fitted: the commonest
+RIDGE = 1.0  # pictures: a word that one picture of one caption has counts for half
+OWN = 0.3  # of codes: the picture's own look; the rest is what its words tell of it
 POOL = 2**14  # draws that offsets are fitted on, at most
 ROUNDS, UNEVEN = 600, 0.02  # of fitting; total variation from even cells that is good enough
+MOMENTUM = 0.7  # of the ascent
 
 
 class Coupling:
@@ -46,15 +49,12 @@ class Coupling:
         self.cells: dict[int, tuple[np.ndarray, np.ndarray, np.ndarray]] = {}  # caption -> pictures, codes, offsets
         if not groups:
             return
-        half = dimensions // 2
-        words, looks = _bags(prepared, tokenizer), _looks(prepared)
-        word_basis, look_basis = _basis(words, groups, half), _basis(looks, groups, dimensions - half)
+        looks = _looks(prepared)
+        features = OWN * looks + (1 - OWN) * _told(_bags(prepared, tokenizer), looks, groups)
+        basis = _basis(features, groups, dimensions)
         pool = normal(0, np.arange(POOL), dimensions)
         for number, pictures in groups.items():
-            word, share = _project(words[pictures], word_basis)
-            look, _ = _project(looks[pictures], look_basis)
-            codes = np.concatenate([np.sqrt(share) * word, look], axis=1)
-            self.cells[number] = pictures, *even_cells(codes, pool)
+            self.cells[number] = pictures, *even_cells(_project(features[pictures], basis), pool)
 
     def choose(self, pictures: np.ndarray, captions: np.ndarray, noise: np.ndarray) -> np.ndarray:
         """The pictures [N] that noise [N, D] stands for under captions [N]; `pictures` [N] where a caption has only one."""
@@ -77,14 +77,15 @@ def even_cells(codes: np.ndarray, pool: np.ndarray) -> tuple[np.ndarray, np.ndar
     """Codes [M, D], centred and scaled to mean square 1 a dimension, and offsets [M] under which cells are equally likely.
 
     pool: standard normal [P, D]. The offsets rise where a cell is drawn too rarely: the dual ascent of the transport
-    (Genevay et al. 2016, algorithm 2, here on fixed draws). Pictures with equal codes share a cell as ties would: the first.
+    (Genevay et al. 2016, algorithm 2, here on fixed draws, with momentum). Pictures with equal codes share a cell as ties
+    would: the first.
     """
     count, dimensions = codes.shape
     codes = codes - codes.mean(axis=0)
     codes = (codes / np.sqrt(np.mean(codes**2) + 1e-12)).astype(np.float32)
     scores = pool[: max(2000, 200 * count)] @ codes.T
     offsets = best = -np.sum(codes**2, axis=1) / 2
-    least = np.inf
+    least, velocity = np.inf, 0.0
     for number in range(ROUNDS):
         drawn = np.bincount(np.argmax(scores + offsets.astype(np.float32), axis=1), minlength=count) / len(scores)
         uneven = np.abs(drawn - 1 / count).sum() / 2
@@ -93,16 +94,18 @@ def even_cells(codes: np.ndarray, pool: np.ndarray) -> tuple[np.ndarray, np.ndar
         if uneven < UNEVEN:
             break
         step = 0.06 * dimensions / (1 + number / 40)
-        offsets = offsets + step * np.clip(1 - count * drawn, -2, 2)
+        velocity = MOMENTUM * velocity + step * np.clip(1 - count * drawn, -2, 2)
+        offsets = offsets + velocity
     return codes, best.astype(np.float32)
 
 
 def _bags(prepared: Prepared, tokenizer: Tokenizer) -> np.ndarray:
-    """Which tokens each picture's most detailed caption holds, projected at random: float32 [N, WORDS]."""
+    """Which of the WORDS commonest tokens each picture's most detailed caption holds: float32 [N, at most WORDS], 0 or 1."""
     detailed = [row["captions"][-1] for row in prepared.words]
     tokens, mask = tokenizer.encode(detailed, max(map(len, detailed)))
-    directions = normal(1, np.arange(tokenizer.size), WORDS) / np.sqrt(WORDS)
-    return np.stack([directions[np.unique(row[keep])].sum(axis=0) for row, keep in zip(tokens, mask, strict=True)])
+    held = [np.unique(row[keep]) for row, keep in zip(tokens, mask, strict=True)]
+    commonest = np.argsort(-np.bincount(np.concatenate(held)), kind="stable")[:WORDS]
+    return np.stack([np.isin(commonest, row) for row in held]).astype(np.float32)
 
 
 def _looks(prepared: Prepared) -> np.ndarray:
@@ -116,24 +119,37 @@ def _looks(prepared: Prepared) -> np.ndarray:
     return np.concatenate(small)
 
 
+def _told(bags: np.ndarray, looks: np.ndarray, groups: dict[int, np.ndarray]) -> np.ndarray:
+    """What words tell of the looks [N, D], from bags [N, V]: their effects where pictures of one caption differ, added up."""
+    weights = _weights(looks, groups)
+    words, changes = (_differences(features, groups, weights).astype(np.float64) for features in (bags, looks))
+    shrink = RIDGE * np.mean([weight**2 for weight in weights.values()])
+    effects = np.linalg.solve(words.T @ words + shrink * np.eye(words.shape[1]), words.T @ changes)
+    return bags @ effects.astype(np.float32)
+
+
+def _weights(features: np.ndarray, groups: dict[int, np.ndarray]) -> dict[int, float]:
+    """What makes each caption count by the root of its size, however much its pictures differ: hundreds would rule else."""
+    spread = {number: np.sum((features[pictures] - features[pictures].mean(axis=0)) ** 2) for number, pictures in groups.items()}
+    return {number: float(np.sqrt(np.sqrt(len(groups[number])) / (square + 1e-9))) for number, square in spread.items()}
+
+
+def _differences(features: np.ndarray, groups: dict[int, np.ndarray], weights: dict[int, float]) -> np.ndarray:
+    """Pictures less the mean of their caption's, weighed, for one caption after the other: [sum of sizes, D]."""
+    return np.concatenate([weights[number] * (features[pictures] - features[pictures].mean(axis=0))
+                           for number, pictures in groups.items()])
+
+
 def _basis(features: np.ndarray, groups: dict[int, np.ndarray], dimensions: int) -> tuple[np.ndarray, np.ndarray]:
-    """The directions [D, d] and variances [d] in which pictures of one caption differ most, averaged over captions."""
-    weighed = []
-    for pictures in groups.values():
-        apart = features[pictures] - features[pictures].mean(axis=0)
-        # Each caption counts by the root of its size: else one with hundreds of pictures would rule.
-        weighed.append(np.sqrt(np.sqrt(len(pictures)) / (np.sum(apart**2) + 1e-9)) * apart)
-    every = np.concatenate(weighed)
+    """The `dimensions` directions [D, d] and variances [d] in which pictures of one caption differ most, over all captions."""
+    every = _differences(features, groups, _weights(features, groups))
     variances, directions = np.linalg.eigh((every.T @ every).astype(np.float64))
-    return directions[:, ::-1][:, :dimensions], np.maximum(variances[::-1][:dimensions], 1e-9)
+    spare = max(0, dimensions - len(variances))  # of noise that has more dimensions than pictures: it chooses nothing
+    directions, variances = np.pad(directions[:, ::-1], ((0, 0), (0, spare))), np.pad(variances[::-1], (0, spare))
+    return directions[:, :dimensions], np.maximum(variances[:dimensions], 1e-9)
 
 
-def _project(features: np.ndarray, basis: tuple[np.ndarray, np.ndarray]) -> tuple[np.ndarray, float]:
-    """(coordinates [M, d] of mean square length 1, share of the group's variance that they hold)."""
+def _project(features: np.ndarray, basis: tuple[np.ndarray, np.ndarray]) -> np.ndarray:
+    """Coordinates [M, d], half-way to whitened: strong directions lead, weak ones are heard."""
     directions, variances = basis
-    apart = features - features.mean(axis=0)
-    inside = apart @ directions
-    share = np.sum(inside**2) / (np.sum(apart**2) + 1e-9)
-    # Half-way to whitening: strong directions lead, weak ones are heard.
-    inside = inside / variances**0.25
-    return inside / np.sqrt(np.mean(np.sum(inside**2, axis=1)) + 1e-12), float(share)
+    return (features @ directions) / variances**0.25

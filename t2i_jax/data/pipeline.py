@@ -17,6 +17,7 @@ from einops import rearrange
 
 from t2i_jax.data import augment as augmentation
 from t2i_jax.data.augment import Augment
+from t2i_jax.data.completion import Completed
 from t2i_jax.data.coupling import Coupling, normal
 from t2i_jax.data.prepared import Prepared
 from t2i_jax.data.randomness import bits, permutation, uniform
@@ -45,39 +46,58 @@ class Examples:
     """Prepared pictures and captions as text entries, ready to be gathered by number."""
 
     def __init__(self, prepared: Prepared, text: Text, text_length: int, noise: int = 0,
-                 tokenizer: Tokenizer | None = None, coupled: bool = True):
-        """tokenizer: by whose tokens noise chooses among pictures, where `text` is none itself; read if noise is `coupled`."""
+                 tokenizer: Tokenizer | None = None, coupled: bool = True, completed: Completed | None = None):
+        """tokenizer: by whose tokens noise chooses among pictures, where `text` is none itself; read if noise is `coupled`.
+
+        completed: pictures that come after the prepared ones and are shown with their own, last caption alone, so that what
+        other captions leave open stays as often one thing or another as it is in the data."""
         self._prepared = prepared
-        self._texts = list(dict.fromkeys(prepared.captions()))
+        captions = [row["captions"] for row in prepared.words] + (completed.captions if completed else [])
+        self._texts = list(dict.fromkeys(caption for own in captions for caption in own))
         self._text = text.rows(self._texts, text_length)
         self._ids = np.array([caption_id(caption) for caption in self._texts], np.uint32)
         number = {caption: index for index, caption in enumerate(self._texts)}
-        rows = [[number[caption] for caption in row["captions"]] for row in prepared.words]
+        rows = [[number[caption] for caption in own] for own in captions]
         self._counts = np.array([len(row) for row in rows], np.int64)
+        self._told = np.arange(len(rows)) >= len(prepared)
         self._captions = np.zeros((len(rows), self._counts.max()), np.int64)
         for row, numbers in zip(self._captions, rows, strict=True):
             row[: len(numbers)] = numbers
         real = np.arange(self._captions.shape[1]) < self._counts[:, None]
         self._all_ids = np.where(real, self._ids[self._captions], np.uint32(0))
-        self._flippable = np.array([augmentation.may_flip(row["captions"]) for row in prepared.words])
+        self._flippable = np.array([augmentation.may_flip(own) for own in captions])
         self._noise = noise
-        self._coupling = Coupling(prepared, tokenizer or text, rows, noise) if noise and coupled else None
+        self._coupling = Coupling(prepared, tokenizer or text, rows[: len(prepared)], noise) if noise and coupled else None
         size = len(prepared) * prepared.resolution**2 * prepared.channels
         self._pixels = prepared.images(range(len(prepared))) if size <= CACHE_BYTES else None
+        self._completed = completed
 
     def __len__(self) -> int:
-        return len(self._prepared)
+        return len(self._counts)
 
     def captions(self, pictures: np.ndarray, choice: np.ndarray | None = None) -> np.ndarray:
-        """Numbers [N] of captions of the pictures [N]; `choice` [N] in [0, 1) picks, None the last, most detailed one."""
+        """Numbers [N] of captions of the pictures [N]; `choice` [N] in [0, 1) picks, None the last, most detailed one.
+
+        Completed pictures go by their last one always."""
         counts = self._counts[pictures]
-        return self._captions[pictures, counts - 1 if choice is None else (choice * counts).astype(np.int64)]
+        places = counts - 1
+        if choice is not None:
+            places = np.where(self._told[pictures], places, (choice * counts).astype(np.int64))
+        return self._captions[pictures, places]
 
     def gather(self, pictures: np.ndarray, captions: np.ndarray) -> Batch:
         """A batch of the pictures [N] with captions of these numbers [N]."""
-        images = self._prepared.images(pictures) if self._pixels is None else self._pixels[pictures]
-        return {"image": images, **self._text(captions), "caption": self._ids[captions],
+        return {"image": self._images(pictures), **self._text(captions), "caption": self._ids[captions],
                 "captions": self._all_ids[pictures]}
+
+    def _images(self, pictures: np.ndarray) -> np.ndarray:
+        """Prepared and completed pictures by number [N]: uint8 [N, H, W, C]."""
+        told = self._told[pictures]
+        real = np.where(told, 0, pictures)
+        images = self._prepared.images(real) if self._pixels is None else self._pixels[real]
+        if self._completed is not None:
+            images[told] = self._completed.images[pictures[told] - len(self._prepared)]
+        return images
 
     def couple(self, pictures: np.ndarray, captions: np.ndarray, seed: int, index: np.ndarray) -> tuple[np.ndarray, Batch]:
         """Noise of the global example indices [N], and which of its caption's pictures each stands for."""
@@ -95,7 +115,8 @@ class Examples:
 
 def batches(prepared: Prepared, text: Text, *, batch_size: int, scan_length: int, text_length: int, seed: int,
             start: int = 0, augment: Augment = Augment(), noise: int = 0, coupled: bool = True,
-            tokenizer: Tokenizer | None = None, rows: np.ndarray | None = None, prefetch: int = 2) -> Iterator[Batch]:
+            tokenizer: Tokenizer | None = None, completed: Completed | None = None, rows: np.ndarray | None = None,
+            prefetch: int = 2) -> Iterator[Batch]:
     """Endless stacks of K = `scan_length` batches, of each the B = len(rows) places that this process reads, all by default.
 
     `start`: global index of the first example, what a checkpoint holds; a stack moves it by batch_size * scan_length.
@@ -103,9 +124,10 @@ def batches(prepared: Prepared, text: Text, *, batch_size: int, scan_length: int
     [K, B], the number of the caption drawn; captions uint32 [K, B, C], the numbers of all captions of the picture, padded with
     0 (a caption is wrong for a picture if it is none of these); index uint32 [K, B], low 32 bits of the global example index;
     where `noise` is not 0, noise float32 [K, B, noise], standard normal, which if `coupled` chose the picture among its
-    caption's (coupling.py). What a place holds does not depend on which others are read beside it."""
+    caption's (coupling.py). An epoch shows `completed` pictures too (completion.py). What a place holds does not depend on
+    which others are read beside it."""
     rows = np.arange(batch_size) if rows is None else rows
-    examples = Examples(prepared, text, text_length, noise, tokenizer, coupled)
+    examples = Examples(prepared, text, text_length, noise, tokenizer, coupled, completed)
     stacks = _Stacks(examples, batch_size, scan_length, seed, start, augment, rows)
     options = grain.ReadOptions(num_threads=1 if prefetch else 0, prefetch_buffer_size=prefetch)
     return iter(grain.MapDataset.source(stacks).to_iter_dataset(options))

@@ -4,12 +4,14 @@ import dataclasses
 import os
 import sys
 from collections.abc import Iterator
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
 
 from t2i_jax.data import pipeline
 from t2i_jax.data.augment import Augment
+from t2i_jax.data.completion import Completed, complete
 from t2i_jax.data.prepare import prepare
 from t2i_jax.data.prepared import Prepared, read_info
 from t2i_jax.data.sources import open_source
@@ -44,6 +46,7 @@ class DataOptions:
     sample: int = 2048  # pictures that stages fit their starts to
     noise: int = 0  # dimensions of noise beside every example; 0: captions and pictures alone
     coupled: bool = True  # noise chooses among the pictures of one caption: fitted to all pictures when training begins
+    complete: bool = False  # also pictures for captions that the data lack, where others tell them: see completion.py
 
 
 class TrainingData:
@@ -70,8 +73,18 @@ class TrainingData:
             self.train, self.text, batch_size=batch_size, scan_length=scan_length, seed=seed, start=start,
             text_length=self.options.text_length, rows=rows,
             augment=Augment(self.options.flip, self.options.rotate, self.options.scale), noise=self.options.noise,
-            tokenizer=self._tokenizer, coupled=self.options.coupled,
+            tokenizer=self._tokenizer, coupled=self.options.coupled, completed=self._completed,
         )
+
+    @cached_property
+    def _completed(self) -> Completed | None:
+        """Pictures for captions that the data lack, where the options ask for them."""
+        if not self.options.complete:
+            return None
+        completed = complete(self.train)
+        print(f"t2i: {len(completed.captions):,} pictures for captions that the data lack, told from others (data.complete)",
+              file=sys.stderr)
+        return completed
 
     def sample(self, split: str = "train", count: int = 0) -> pipeline.Batch:
         """The fixed examples of a split, `count` or as many as `data.sample` asks for and there are."""

@@ -3,6 +3,7 @@
 import math
 
 import flax.linen as nn
+import jax
 import jax.numpy as jnp
 from jax import Array
 
@@ -38,7 +39,8 @@ class TwoPathGenerator(nn.Module):
 
     W and F are residual MLPs of the same size. A single one over both learns from captions that leave something open which
     pictures noise can choose, and takes those for all there are: a skin tone that a profession was not seen in is then drawn as
-    the nearest one that it was, however clearly it is asked for. Here what words mean stands apart from what noise chooses.
+    the nearest one that it was, however clearly it is asked for. Here what words mean stands apart from what noise chooses; and it
+    is W that teaches the text encoder what words mean: F hears the sentence as it is.
 
     noise_gain: as in LatentGenerator.
     """
@@ -57,7 +59,8 @@ class TwoPathGenerator(nn.Module):
         last = lambda name, **options: nn.Dense(self.latent, dtype=self.dtype, name=name, **options)
         # Both beside each other in one pass, and on the device that holds the example.
         choices = jnp.stack([self.noise_gain * noise, jnp.zeros_like(noise)], axis=1)
-        told = jnp.broadcast_to(sentence[:, None], (len(sentence), 2, sentence.shape[1]))
+        heard = jax.lax.stop_gradient(sentence)
+        told = jnp.broadcast_to(heard[:, None], (len(heard), 2, heard.shape[1]))
         chosen = stack("choosing")(jnp.concatenate([choices, told], axis=-1))
         return last("said")(stack("saying")(sentence)) + last("chosen", use_bias=False)(chosen[:, 0] - chosen[:, 1])
 

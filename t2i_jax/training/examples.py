@@ -25,6 +25,8 @@ def open_examples(config: ConfigDict, workdir: Path, text: Text | None = None) -
     missing or do not fit.
     """
     options = configs.section(config, "data", DataOptions)
+    configs.require(not options.complete or captions.kind_of(config) != captions.CACHED, "data.complete", options.complete,
+                    "False where text.kind is 'cached': features are stored of the captions that the data have")
     directory = prepared_in(options, workdir)
     reader = captions.for_training(text or captions.opened(config), workdir, directory, options.text_length)
     return TrainingData(options, directory, reader)

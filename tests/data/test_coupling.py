@@ -77,7 +77,7 @@ def test_noise_chooses_among_the_pictures_of_its_caption_and_leaves_single_ones_
 
 
 def test_one_direction_of_noise_means_the_same_word_under_every_caption(data, tokenizer):
-    examples = Examples(data, tokenizer, 12, noise=6)
+    examples = Examples(data, tokenizer, 12, noise=4)
     colour = lambda pictures: [data.words[i]["captions"][-1].split()[-1] for i in pictures]
     of = {row["captions"][0]: i for i, row in enumerate(data.words)}
     index = np.arange(2_000)
@@ -122,3 +122,24 @@ def test_a_caption_of_hundreds_of_loud_pictures_does_not_rule_the_codes():
     # By the root of their sizes 30 captions of 4 weigh three times as much as one of 400, however loud that is.
     np.testing.assert_allclose(np.abs(directions), [[0, 1], [1, 0]], atol=1e-6)
     np.testing.assert_allclose(variances, [60, 20], rtol=1e-5)
+
+
+def test_words_tell_what_they_changed_under_captions_that_leave_them_open_less_the_ridge():
+    # Captions of two pictures: in 0 and 1 the word sets them apart by 2, in 2 something without a word by 6.
+    looks = np.array([[0], [2], [10], [12], [0], [6]], np.float32)
+    bags = np.array([[0], [1], [0], [1], [0], [0]], np.float32)
+    groups = {number: np.array([2 * number, 2 * number + 1]) for number in range(3)}
+    told = coupling._told(bags, looks, groups)
+    # Weights count each caption alike: squares sqrt(2) / spread, spreads 2, 2 and 18; the word's own differences are +-1/2.
+    square = np.sqrt(2) / np.array([2, 2, 18])
+    effect = (square[:2] * 1).sum() / ((square[:2] * 0.5).sum() + coupling.RIDGE * square.mean())
+    np.testing.assert_allclose(told, effect * bags, rtol=1e-5)
+    assert 0 < effect < 2
+
+
+def test_noise_of_more_dimensions_than_pictures_have_chooses_by_those_they_have(data, tokenizer):
+    draws = np.random.default_rng(0).standard_normal((8, 3)).astype(np.float32)
+    directions, variances = coupling._basis(draws, {0: np.arange(8)}, 5)
+    assert directions.shape == (3, 5) and variances.shape == (5,)
+    codes = coupling._project(draws, (directions, variances))
+    assert np.all(codes[:, 3:] == 0) and np.linalg.matrix_rank(codes) == 3

@@ -68,6 +68,12 @@ def test_without_noise_the_path_of_noise_adds_nothing():
     by_hand = (choose(NOISE) - choose(0 * NOISE)) @ params["chosen"]["kernel"]
     np.testing.assert_allclose(added, by_hand, atol=1e-5)
     assert jnp.abs(added).min(axis=1).max() > 1e-3
+    # What noise adds depends on the sentence, but does not teach what its words mean.
+    turned = draw(generator, params, NOISE, SENTENCE[::-1]) - draw(generator, silent, NOISE, SENTENCE[::-1])
+    assert jnp.abs(turned - added).max() > 1e-3
+    pull = lambda p, toward: jax.vjp(lambda sentence: draw(generator, p, NOISE, sentence), SENTENCE)[1](toward)[0]
+    toward = jnp.ones_like(added)
+    np.testing.assert_allclose(pull(params, toward), pull(silent, toward), atol=1e-5)
 
 
 quick = functools.partial(jax.jit, compiler_options={"xla_backend_optimization_level": 0})  # to compile

@@ -10,6 +10,7 @@ from t2i_jax import config as configs
 from t2i_jax import systems
 from t2i_jax.commands.train import check
 from t2i_jax.distributed.mesh import make_mesh
+from t2i_jax.errors import UserError
 from t2i_jax.training.ahead import Programs, compiling
 from t2i_jax.training.examples import feed, first_update, open_examples
 from t2i_jax.training.start import abstract
@@ -37,3 +38,10 @@ def test_a_first_stage_that_looks_at_all_captions_waits_for_them():
     unread, mesh = check(config), make_mesh()
     with pytest.raises(ValueError, match="all captions of a picture"):
         first_update(config, unread, abstract(unread, jax.random.key(0)), mesh)
+
+
+def test_pictures_without_stored_captions_are_refused_beside_stored_features(tmp_path):
+    config = configs.load(f"{CONFIGS / 'lm_gan.py'}:tiny", ("--config.data.complete=True",))
+    with pytest.raises(UserError, match="data.complete = True is impossible; accepted: False where text.kind"):
+        open_examples(config, tmp_path)
+    assert not any(tmp_path.iterdir())
