@@ -6,7 +6,8 @@
 
 DIR holds pictures with captions in metadata.jsonl or metadata.csv (file_name, text), in a .txt file beside each picture,
 in a COCO captions JSON, or in the names of class folders. Networks and losses are the quickstart's; the run is counted in
-images, so a small folder is seen more often, not trained shorter. `:tiny` is for tests.
+images, so a small folder is seen more often, not trained shorter. `:tiny` is for tests. Where captions differ in single words and
+pictures in colours alone ("red cup", "blue cup"), --config.data.complete=True tells those that are missing from the others.
 """
 
 from pathlib import Path
@@ -18,7 +19,7 @@ from t2i_jax.config import read
 
 def get_config(arg: str = "") -> ConfigDict:
     config = read(Path(__file__).with_name("quickstart.py"), "tiny" if arg == "tiny" else "")
-    config.data.update(source="folder", limit=0, text_length=32)
+    config.data.update(source="folder", limit=0, text_length=32, complete=False)
     if arg == "64":
         config.data.resolution = 64
     return config

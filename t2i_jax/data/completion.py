@@ -109,15 +109,15 @@ def _told(prepared: Prepared, columns: list[str], rows: dict[str, Cells]) -> lis
             for text, cells in rows.items() for word in columns if (word, tuple(sorted(cells))) in good]
 
 
-def _normal(moments, size: int) -> tuple[np.ndarray, np.ndarray]:
+def _normal(moments: Collection[tuple[tuple[int, ...], np.ndarray]], size: int) -> tuple[np.ndarray, np.ndarray]:
     """Mean [D] and covariance [D, D] of vectors of which parts are known.
 
-    moments: (places that are known [k], sum of products [k + 1, k + 1] of those values and 1) of all that know the same."""
+    moments: of all vectors with the same part known its places [k] and the sum of products [k + 1, k + 1] of its values and 1."""
     mean, covariance = np.full(size, 0.5), 0.1 * np.eye(size) + 0.1
     for _ in range(STEPS):
         count, first, second = 0.0, np.zeros(size), np.zeros((size, size))
         for known, products in moments:
-            effects, left = _effects(mean, covariance, list(known))
+            effects, left = _effects(covariance, list(known))
             about = np.vstack([np.eye(len(known)), -mean[list(known)]])
             centred = np.hstack([about, np.eye(len(known) + 1)[:, -1:]])  # values and 1 -> values less the mean, and 1
             products = centred.T @ products @ centred
@@ -129,7 +129,7 @@ def _normal(moments, size: int) -> tuple[np.ndarray, np.ndarray]:
     return mean, covariance
 
 
-def _effects(mean: np.ndarray, covariance: np.ndarray, known: list[int]) -> tuple[np.ndarray, np.ndarray]:
+def _effects(covariance: np.ndarray, known: list[int]) -> tuple[np.ndarray, np.ndarray]:
     """Of known values, less their means, on all [k, D], and the covariance [D, D] that is left once they are known."""
     effects = np.linalg.solve(covariance[np.ix_(known, known)] + NOISE * np.eye(len(known)), covariance[known])
     effects[:, known] = np.eye(len(known))
@@ -141,5 +141,5 @@ def _effects(mean: np.ndarray, covariance: np.ndarray, known: list[int]) -> tupl
 def _given(normal: tuple[np.ndarray, np.ndarray], asked: np.ndarray, known: np.ndarray, values: np.ndarray) -> np.ndarray:
     """The mean at places asked [a] given values [N, k] at known places [k], in [0, 1]: [N, a]."""
     mean, covariance = normal
-    effects, _ = _effects(mean, covariance, list(known))
+    effects, _ = _effects(covariance, list(known))
     return np.clip(mean[asked] + (values - mean[known]) @ effects[:, asked], 0, 1)
