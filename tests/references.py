@@ -5,12 +5,13 @@ import pytest
 REFERENCE = "the reference implementation comes with pip install 't2i_jax[parity]'"
 
 
-def shaken(network):
-    """The reference with every parameter random: its own start has zeros and ones that would hide mistakes."""
+def shaken(kind, config):
+    """The reference with every parameter random, the same at every call: its own start has zeros and ones that would hide mistakes."""
     torch = pytest.importorskip("torch", reason=REFERENCE)
-    generator = torch.Generator().manual_seed(0)
-    with torch.no_grad():
+    with torch.random.fork_rng(), torch.no_grad():
+        torch.manual_seed(0)
+        network = kind(config)
         for parameter in network.parameters():
             scale = parameter.shape[-1] ** -0.5 if parameter.ndim > 1 else 0.3
-            parameter.add_(scale * torch.randn(parameter.shape, generator=generator))
+            parameter.add_(scale * torch.randn(parameter.shape))
     return network.eval()

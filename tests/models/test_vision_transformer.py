@@ -39,10 +39,10 @@ def assert_equal(found: np.ndarray, expected: np.ndarray):
                          [(32, 2, 2, 8, 3, 16), (48, 3, 4, 5, 4, 48)])
 def test_clip_is_hugging_faces(width, depth, heads, patch, grid, embedding, tmp_path):
     transformers = pytest.importorskip("transformers", reason=REFERENCE)
-    network = shaken(transformers.CLIPVisionModelWithProjection(transformers.CLIPVisionConfig(
+    network = shaken(transformers.CLIPVisionModelWithProjection, transformers.CLIPVisionConfig(
         hidden_size=width, num_hidden_layers=depth, num_attention_heads=heads, patch_size=patch,
         image_size=grid * patch, intermediate_size=4 * width, projection_dim=embedding,
-    )))
+    ))
     module = CLIPVision(width, depth, heads, patch, embedding)
     found = ours(module, network, grid * patch, naming.CLIP_NAMES, tmp_path)
     assert_equal(found, features(network, pictures(grid * patch), "image_embeds"))
@@ -55,11 +55,9 @@ def test_dinov2_is_hugging_faces(registers, width, depth, heads, patch, grid, sh
     transformers = pytest.importorskip("transformers", reason=REFERENCE)
     sizes = {"hidden_size": width, "num_hidden_layers": depth, "num_attention_heads": heads, "patch_size": patch,
              "image_size": grid * patch}
-    network = shaken(
-        transformers.Dinov2WithRegistersModel(
-            transformers.Dinov2WithRegistersConfig(**sizes, num_register_tokens=registers))
-        if registers else transformers.Dinov2Model(transformers.Dinov2Config(**sizes))
-    )
+    network = (shaken(transformers.Dinov2WithRegistersModel,
+                      transformers.Dinov2WithRegistersConfig(**sizes, num_register_tokens=registers))
+               if registers else shaken(transformers.Dinov2Model, transformers.Dinov2Config(**sizes)))
     module = DINOv2(width, depth, heads, patch, registers, grid)
     found = ours(module, network, shown * patch, naming.DINOV2_NAMES, tmp_path)
     assert_equal(found, features(network, pictures(shown * patch), "pooler_output"))

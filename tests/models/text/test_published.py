@@ -49,9 +49,9 @@ def assert_words_equal(words, expected, tolerance=1e-4):
 
 def bert(width, depth, heads, **changes):
     transformers = pytest.importorskip("transformers", reason=REFERENCE)
-    return shaken(transformers.BertModel(transformers.BertConfig(
+    return shaken(transformers.BertModel, transformers.BertConfig(
         vocab_size=VOCABULARY, hidden_size=width, num_hidden_layers=depth, num_attention_heads=heads,
-        intermediate_size=3 * width, max_position_embeddings=12, **changes)))
+        intermediate_size=3 * width, max_position_embeddings=12, **changes))
 
 
 @pytest.mark.parametrize("sizes", SIZES)
@@ -65,9 +65,9 @@ def test_bert_is_hugging_faces(sizes, tmp_path):
 
 def t5(width, depth, heads, kind):
     transformers = pytest.importorskip("transformers", reason=REFERENCE)
-    return shaken(transformers.T5EncoderModel(transformers.T5Config(
+    return shaken(transformers.T5EncoderModel, transformers.T5Config(
         vocab_size=VOCABULARY, d_model=width, num_layers=depth, num_heads=heads, d_kv=10, d_ff=2 * width,
-        feed_forward_proj=kind, relative_attention_num_buckets=8, relative_attention_max_distance=7)))
+        feed_forward_proj=kind, relative_attention_num_buckets=8, relative_attention_max_distance=7))
 
 
 @pytest.mark.parametrize("sizes", SIZES)
@@ -80,8 +80,8 @@ def test_t5_is_hugging_faces(sizes, kind, tmp_path):
 
 def test_a_file_of_the_whole_t5_is_read_too(tmp_path):
     transformers = pytest.importorskip("transformers", reason=REFERENCE)
-    whole = transformers.T5ForConditionalGeneration(t5(*SIZES[0], "relu").config)
-    words, _ = ours(shaken(whole), tmp_path)
+    whole = shaken(transformers.T5ForConditionalGeneration, t5(*SIZES[0], "relu").config)
+    words, _ = ours(whole, tmp_path)
     assert_words_equal(words, theirs(whole.encoder).last_hidden_state)
 
 
@@ -96,9 +96,9 @@ def test_distances_share_a_bias_as_in_the_reference(length, buckets, farthest):
 
 def clip(width, depth, heads, **changes):
     transformers = pytest.importorskip("transformers", reason=REFERENCE)
-    return shaken(transformers.CLIPTextModelWithProjection(transformers.CLIPTextConfig(
+    return shaken(transformers.CLIPTextModelWithProjection, transformers.CLIPTextConfig(
         vocab_size=VOCABULARY, hidden_size=width, num_hidden_layers=depth, num_attention_heads=heads, projection_dim=20,
-        intermediate_size=3 * width, max_position_embeddings=12, bos_token_id=0, pad_token_id=0, **changes)))
+        intermediate_size=3 * width, max_position_embeddings=12, bos_token_id=0, pad_token_id=0, **changes))
 
 
 def ended(end: int) -> np.ndarray:
@@ -120,7 +120,7 @@ def test_clip_is_hugging_faces(sizes, end, token, tmp_path):
 
 def test_without_a_projection_clips_sentence_is_the_feature_of_its_end(tmp_path):
     transformers = pytest.importorskip("transformers", reason=REFERENCE)
-    network = shaken(transformers.CLIPTextModel(clip(*SIZES[0], eos_token_id=7).config))
+    network = shaken(transformers.CLIPTextModel, clip(*SIZES[0], eos_token_id=7).config)
     tokens = ended(7)
     expected = theirs(network, tokens)
     assert_equal(ours(network, tmp_path, tokens, projected=False)[1], expected.pooler_output)
