@@ -5,9 +5,9 @@
     t2i train --config configs/latent_gan.py:bilingual --workdir runs/bilingual  # English and Chinese, two CPU cores
     t2i train --config configs/latent_gan.py:tiny --workdir runs/tiny            # as small as it works: the tests
 
-Networks, losses and what was tried: configs/quickstart.py, which all of these start from. The default has 276 million
+Networks, losses and what was tried: configs/quickstart.py, which all of these start from. The default has 216 million
 parameters, a patch discriminator for the autoencoder's reconstructions, wrong captions as fakes, and bfloat16; a dry
-run counts 1.6 (autoencoder), 1.5 (imitation) and 4.1 (gan) GFLOPs per image and 4.9 GiB of state.
+run counts 1.6 (autoencoder), 0.8 (imitation) and 3.1 (gan) GFLOPs per image and 3.6 GiB of state.
 
 Bilingual, with one path in the generator and yellow skin unsaid: 5.5 minutes of CPU time (12 of wall clock on two cores that
 others kept busy). R-precision (top 1 of 100, all captions in the prompt's language; 300 training captions / unseen tone /
@@ -46,7 +46,7 @@ def one_gpu(config: ConfigDict) -> None:
     config.text.update(width=256, depth=2, heads=8, hidden=1024)
     config.autoencoder.update(latent=1024, encoder_hidden=1024, width=1024, hidden=2048, blocks=3)
     config.patches.update(width=128)
-    config.generator.update(width=1024, hidden=4096, blocks=8)
+    config.generator.update(width=1024, hidden=4096, blocks=8, choosing_width=512, choosing_hidden=2048, choosing_blocks=4)
     config.discriminator.update(width=1024, hidden=4096, blocks=8, embedding=512)
     config.losses.update(patch=0.1, patch_start=1_024_000, matching=0.5)
     lengths = {"autoencoder": 2_048_000, "imitation": 10_240_000, "gan": 4_096_000}

@@ -49,11 +49,13 @@ def get_config(arg: str = "") -> ConfigDict:
     config = read(Path(__file__).with_name("quickstart.py"), "tiny" if arg == "tiny" else "")
     config.system = "lm_gan"
     config.text = ConfigDict({"kind": "cached", "encoder": MINILM, "width": 128, "tuned_layers": 0, "stored": "float16"})
-    config.data.complete = False  # of its captions no features are stored
-    config.generator.update(kind="attending", heads=4, attention=128)
-    for name in ("gamma_final", "penalty_share", "corner"):
+    config.data.update(whole=False, complete=False)  # of completed captions no features are stored
+    config.autoencoder.latent = 24 if arg == "tiny" else 512
+    config.generator = ConfigDict({
+        "kind": "attending", "width": 512, "hidden": 1024, "blocks": 4, "heads": 4, "attention": 128, "remat": False,
+    })
+    for name in ("gamma_final", "penalty_share", "choice", "corner"):
         del config.losses[name]
-    del config.generator["noise_gain"]
     config.losses.update(gamma=1.0, matching=True)
     small(config)
     match arg:

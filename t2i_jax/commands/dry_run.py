@@ -7,7 +7,7 @@ from ml_collections import ConfigDict
 from t2i_jax import config as configs
 from t2i_jax import systems
 from t2i_jax.commands.train import check
-from t2i_jax.data.training import DataOptions
+from t2i_jax.data.training import DataOptions, example_shapes
 from t2i_jax.pretrained import captions
 from t2i_jax.pretrained.captions import LanguageText
 from t2i_jax.training import alternate
@@ -52,15 +52,10 @@ def describe(config: ConfigDict) -> str:
 def batch_shapes(config: ConfigDict, text: LanguageText | None = None) -> dict:
     """ShapeDtypeStructs of one global batch [B, ...] as the pipeline stacks them; text: the language model, if one reads."""
     options = configs.section(config, "data", DataOptions)
-    shapes = {
-        "image": ((options.resolution, options.resolution, options.channels), jnp.uint8),
-        "caption": ((), jnp.uint32),
-        "captions": ((CAPTIONS,), jnp.uint32),
-        "index": ((), jnp.uint32),
-    } | ({"noise": ((options.noise,), jnp.float32)} if options.noise else {})
     if text is None:
-        shapes |= {"tokens": ((options.text_length,), jnp.int32), "mask": ((options.text_length,), jnp.bool_)}
+        entries = {"tokens": ((options.text_length,), jnp.int32), "mask": ((options.text_length,), jnp.bool_)}
     else:
-        entries = text.arrays(["a caption"], options.text_length)
-        shapes |= {name: (entry.shape[1:], entry.dtype) for name, entry in entries.items()}
-    return {name: jax.ShapeDtypeStruct((config.batch_size, *shape), dtype) for name, (shape, dtype) in shapes.items()}
+        found = text.arrays(["a caption"], options.text_length)
+        entries = {name: (entry.shape[1:], entry.dtype) for name, entry in found.items()}
+    return {name: jax.ShapeDtypeStruct((config.batch_size, *shape), dtype)
+            for name, (shape, dtype) in example_shapes(options, entries, CAPTIONS).items()}

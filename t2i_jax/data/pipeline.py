@@ -26,6 +26,8 @@ from t2i_jax.data.tokenizer import Tokenizer, caption_id
 CACHE_BYTES = 512 * 2**20  # data sets up to this size stay in memory
 ENDLESS = 2**48  # stacks of batches
 
+WHOLE = "whole_"  # before the names of the text entries of whole sentences
+
 Batch = dict[str, np.ndarray]
 
 
@@ -46,9 +48,11 @@ class Examples:
     """Prepared pictures and captions as text entries, ready to be gathered by number."""
 
     def __init__(self, prepared: Prepared, text: Text, text_length: int, noise: int = 0,
-                 tokenizer: Tokenizer | None = None, coupled: bool = True, completed: Completed | None = None):
+                 tokenizer: Tokenizer | None = None, coupled: bool = True, whole: bool = False,
+                 completed: Completed | None = None):
         """tokenizer: by whose tokens noise chooses among pictures, where `text` is none itself; read if noise is `coupled`.
 
+        whole: give whole sentences too, see `batches`.
         completed: pictures that come after the prepared ones and are shown with their own, last caption alone, so that what
         other captions leave open stays as often one thing or another as it is in the data."""
         self._prepared = prepared
@@ -66,6 +70,8 @@ class Examples:
         real = np.arange(self._captions.shape[1]) < self._counts[:, None]
         self._all_ids = np.where(real, self._ids[self._captions], np.uint32(0))
         self._flippable = np.array([augmentation.may_flip(own) for own in captions])
+        several = np.bincount(np.concatenate([np.unique(row) for row in rows]), minlength=len(self._texts)) > 1
+        self._general = several if whole else None
         self._noise = noise
         self._coupling = Coupling(prepared, tokenizer or text, rows[: len(prepared)], noise) if noise and coupled else None
         size = len(prepared) * prepared.resolution**2 * prepared.channels
@@ -87,8 +93,12 @@ class Examples:
 
     def gather(self, pictures: np.ndarray, captions: np.ndarray) -> Batch:
         """A batch of the pictures [N] with captions of these numbers [N]."""
-        return {"image": self._images(pictures), **self._text(captions), "caption": self._ids[captions],
-                "captions": self._all_ids[pictures]}
+        batch = {"image": self._images(pictures), **self._text(captions), "caption": self._ids[captions],
+                 "captions": self._all_ids[pictures]}
+        if self._general is not None:
+            whole = np.where(self._general[captions], self.captions(pictures), captions)
+            batch |= {WHOLE + name: entry for name, entry in self._text(whole).items()}
+        return batch
 
     def _images(self, pictures: np.ndarray) -> np.ndarray:
         """Prepared and completed pictures by number [N]: uint8 [N, H, W, C]."""
@@ -115,8 +125,8 @@ class Examples:
 
 def batches(prepared: Prepared, text: Text, *, batch_size: int, scan_length: int, text_length: int, seed: int,
             start: int = 0, augment: Augment = Augment(), noise: int = 0, coupled: bool = True,
-            tokenizer: Tokenizer | None = None, completed: Completed | None = None, rows: np.ndarray | None = None,
-            prefetch: int = 2) -> Iterator[Batch]:
+            whole: bool = False, tokenizer: Tokenizer | None = None, completed: Completed | None = None,
+            rows: np.ndarray | None = None, prefetch: int = 2) -> Iterator[Batch]:
     """Endless stacks of K = `scan_length` batches, of each the B = len(rows) places that this process reads, all by default.
 
     `start`: global index of the first example, what a checkpoint holds; a stack moves it by batch_size * scan_length.
@@ -124,10 +134,11 @@ def batches(prepared: Prepared, text: Text, *, batch_size: int, scan_length: int
     [K, B], the number of the caption drawn; captions uint32 [K, B, C], the numbers of all captions of the picture, padded with
     0 (a caption is wrong for a picture if it is none of these); index uint32 [K, B], low 32 bits of the global example index;
     where `noise` is not 0, noise float32 [K, B, noise], standard normal, which if `coupled` chose the picture among its
-    caption's (coupling.py). An epoch shows `completed` pictures too (completion.py). What a place holds does not depend on
-    which others are read beside it."""
+    caption's (coupling.py); if `whole` the entries of `text` again, WHOLE before their names, of whole sentences: the caption
+    itself where it stands for this picture alone, else the picture's most detailed one. An epoch shows `completed` pictures too
+    (completion.py). What a place holds does not depend on which others are read beside it."""
     rows = np.arange(batch_size) if rows is None else rows
-    examples = Examples(prepared, text, text_length, noise, tokenizer, coupled, completed)
+    examples = Examples(prepared, text, text_length, noise, tokenizer, coupled, whole, completed)
     stacks = _Stacks(examples, batch_size, scan_length, seed, start, augment, rows)
     options = grain.ReadOptions(num_threads=1 if prefetch else 0, prefetch_buffer_size=prefetch)
     return iter(grain.MapDataset.source(stacks).to_iter_dataset(options))

@@ -46,7 +46,22 @@ class DataOptions:
     sample: int = 2048  # pictures that stages fit their starts to
     noise: int = 0  # dimensions of noise beside every example; 0: captions and pictures alone
     coupled: bool = True  # noise chooses among the pictures of one caption: fitted to all pictures when training begins
+    whole: bool = False  # beside a caption of several pictures, the chosen picture's most detailed one: for generator.kind "choosing"
     complete: bool = False  # also pictures for captions that the data lack, where others tell them: see completion.py
+
+
+Shape = tuple[tuple[int, ...], np.dtype]  # without the axes of a batch, and the type
+
+
+def example_shapes(options: DataOptions, text: dict[str, Shape], captions: int) -> dict[str, Shape]:
+    """What `pipeline.batches` gives of one example; text: the captions' entries, captions: how many the picture with most has."""
+    shapes = {"image": ((options.resolution, options.resolution, options.channels), np.uint8), "index": ((), np.uint32),
+              "caption": ((), np.uint32), "captions": ((captions,), np.uint32), **text}
+    if options.whole:
+        shapes |= {pipeline.WHOLE + name: entry for name, entry in text.items()}
+    if options.noise:
+        shapes["noise"] = ((options.noise,), np.float32)
+    return shapes
 
 
 class TrainingData:
@@ -73,7 +88,7 @@ class TrainingData:
             self.train, self.text, batch_size=batch_size, scan_length=scan_length, seed=seed, start=start,
             text_length=self.options.text_length, rows=rows,
             augment=Augment(self.options.flip, self.options.rotate, self.options.scale), noise=self.options.noise,
-            tokenizer=self._tokenizer, coupled=self.options.coupled, completed=self._completed,
+            tokenizer=self._tokenizer, coupled=self.options.coupled, whole=self.options.whole, completed=self._completed,
         )
 
     @cached_property

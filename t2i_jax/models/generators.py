@@ -32,37 +32,60 @@ class LatentGenerator(nn.Module):
         return nn.Dense(self.latent, dtype=self.dtype)(stack(jnp.concatenate([self.noise_gain * noise, sentence], axis=-1)))
 
 
-class TwoPathGenerator(nn.Module):
-    """(noise [B, N], sentence [B, D]) -> latents [B, latent]: what the sentence says, and what noise adds to it.
+class ChoosingGenerator(nn.Module):
+    """(noise [B, N], sentence [B, D]) -> latents [B, latent]: noise completes the sentence, and what it says then is drawn.
 
-        G(n, t) = W(t) + F(n, t) - F(0, t)
+        G(n, t) = W(t + F(n, t))
 
-    W and F are residual MLPs of the same size. A single one over both learns from captions that leave something open which
-    pictures noise can choose, and takes those for all there are: a skin tone that a profession was not seen in is then drawn as
-    the nearest one that it was, however clearly it is asked for. Here what words mean stands apart from what noise chooses; and it
-    is W that teaches the text encoder what words mean: F hears the sentence as it is.
+    W and F are residual MLPs. W draws sentences (`draw`); F, which hears them as they are, says in their own space what noise
+    chooses where they leave something open (`choose`), nothing at the start. So "dark skin tone" is drawn under every profession by
+    what W has learnt of the words. And W can be taught by whole sentences alone: one that hears noise, or sentences that leave
+    something open, learns which pictures of a profession can be chosen and takes those for all there are, so that a gender that the
+    profession was not seen in is drawn as the one that it was, however clearly it is asked for.
 
-    noise_gain: as in LatentGenerator.
+    width, hidden, blocks: of W; choosing_width, choosing_hidden, choosing_blocks: of F. noise_gain: as in LatentGenerator.
     """
 
     latent: int
     width: int = 512
-    hidden: int = 1024
+    hidden: int = 2048
     blocks: int = 4
+    choosing_width: int = 256
+    choosing_hidden: int = 512
+    choosing_blocks: int = 3
     noise_gain: float = 1.0
     remat: bool = False
     dtype: jnp.dtype | None = None
 
-    @nn.compact
+    def setup(self):
+        stack = lambda *sizes: ResidualStack(*sizes, self.remat, self.dtype)
+        self.drawing = stack(self.width, self.hidden, self.blocks)
+        self.drawn = nn.Dense(self.latent, dtype=self.dtype)
+        self.choosing = stack(self.choosing_width, self.choosing_hidden, self.choosing_blocks)
+        self.chosen = Silent(self.dtype)
+
+    def draw(self, sentence: Array) -> Array:
+        """Latents [B, latent] of sentences [B, D]."""
+        return self.drawn(self.drawing(sentence))
+
+    def choose(self, noise: Array, sentence: Array) -> Array:
+        """What noise [B, N] adds to sentences [B, D]: [B, D]. Its gradient does not reach them."""
+        sentence = jax.lax.stop_gradient(sentence)
+        heard = jnp.concatenate([self.noise_gain * noise, sentence], axis=-1)
+        return self.chosen(self.choosing(heard), sentence.shape[-1])
+
     def __call__(self, noise: Array, sentence: Array) -> Array:
-        stack = lambda name: ResidualStack(self.width, self.hidden, self.blocks, self.remat, self.dtype, name=name)
-        last = lambda name, **options: nn.Dense(self.latent, dtype=self.dtype, name=name, **options)
-        # Both beside each other in one pass, and on the device that holds the example.
-        choices = jnp.stack([self.noise_gain * noise, jnp.zeros_like(noise)], axis=1)
-        heard = jax.lax.stop_gradient(sentence)
-        told = jnp.broadcast_to(heard[:, None], (len(heard), 2, heard.shape[1]))
-        chosen = stack("choosing")(jnp.concatenate([choices, told], axis=-1))
-        return last("said")(stack("saying")(sentence)) + last("chosen", use_bias=False)(chosen[:, 0] - chosen[:, 1])
+        return self.draw(sentence + self.choose(noise, sentence))
+
+
+class Silent(nn.Module):
+    """A matrix that begins as zeros: h [B, any] -> [B, size]."""
+
+    dtype: jnp.dtype | None = None
+
+    @nn.compact
+    def __call__(self, h: Array, size: int) -> Array:
+        return nn.Dense(size, use_bias=False, kernel_init=nn.initializers.zeros, dtype=self.dtype)(h)
 
 
 class AttendingGenerator(nn.Module):

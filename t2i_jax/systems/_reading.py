@@ -23,6 +23,7 @@ from t2i_jax.paths import flat
 from t2i_jax.pretrained import captions
 from t2i_jax.pretrained.captions import LanguageText
 
+WHOLE = "whole_"  # before the names of the text entries of whole sentences, see data/pipeline.py
 BLEND = "blend"  # entry of a batch [B, K]: each of its other text entries holds K captions, [B, K, ...], to be mixed so
 
 
@@ -54,6 +55,10 @@ class Reader(NamedTuple):
         length = next(shape.shape[0] for shape in self.entries.values() if shape.dtype == bool)
         words = jnp.zeros((1, length, self.width))
         return Reading(words, jnp.ones((1, length), bool), words[:, 0])
+
+    def read_whole(self, params: dict, batch: dict) -> Reading:
+        """The whole sentences of a batch, by the parameters of all players."""
+        return self.unmixed(params["text"], {name: batch[WHOLE + name] for name in self.entries})
 
     def read(self, params: dict, batch: dict) -> Reading:
         """The captions of a batch, by the parameters of all players.

@@ -2,10 +2,13 @@
 
     stage 1, autoencoder   leaves latents z of pictures x, and a picture of any z: see `_latents.py`; n chose x among its caption's
     stage 2, imitation     generator, text minimise  L_rec = √(|s (z - G(n, t))|² / E|s z|² + c²)
+                           or, where noise completes sentences, G(n, t) = W(t + F(n, t)):
+                           L_rec of W(t'), plus w_choice L_choice, L_choice = |t + F(n, t) - t'|² / E|t' - E t'|²
     stage 3, gan           discriminator minimises L_D(z, G(n, t)) + w_match L_D(z, z beside a wrong caption)
                                                    + w_nce InfoNCE(z, t) + γ/2 (R1 + R2)
-                           generator, text minimise L_G(G(n, t), z) + w_nce InfoNCE(G(n, t), t) + w_rec L_rec
-    picture = the one of latent G(n, t), in one forward pass; s: the latents' scale; without c L_rec is squared
+                           generator, text minimise L_G(G(n, t), z) + w_nce InfoNCE(G(n, t), t) + w_rec (L_rec + w_choice L_choice)
+    picture = the one of latent G(n, t), in one forward pass; s: the latents' scale; without c L_rec is squared;
+    t': the whole sentence, t itself if it stands for one picture alone, else the most detailed caption of the picture
 
 A caption that stands for hundreds of pictures keeps large errors. Squared, they take most of the gradient from captions whose
 pictures are nearly right; as distances all captions weigh alike (corner c: `losses.corner`).
@@ -13,8 +16,9 @@ pictures are nearly right; as distances all captions weigh alike (corner c: `los
 Latents are vectors and the players perceptrons, or maps and transformers that read words too (`autoencoder.kind`). L_D, L_G:
 `losses.adversarial`, relativistic pairing by default (R3GAN, Huang et al. 2024); R1 + R2 exactly or by finite differences.
 The noise n of an example stands for its picture (data/coupling.py) unless `data.coupled` is false: imitation teaches what a
-caption says and how noise decides what it leaves open, cheaply; the game then sharpens what squared errors blur. The text
-encoder learns in the generator's turn; the discriminator reads it as is.
+caption says and how noise decides what it leaves open, cheaply; the game then sharpens what errors blur. Where noise completes
+sentences (`generator.kind` "choosing") what words mean is learnt from whole sentences alone, and what noise chooses is learnt in
+words. The text encoder learns in the generator's turn; the discriminator reads it as is.
 """
 
 import dataclasses
@@ -29,7 +33,7 @@ from ml_collections import ConfigDict
 from t2i_jax import config as configs
 from t2i_jax import keys
 from t2i_jax.models.discriminators import Judgement, LatentDiscriminator
-from t2i_jax.models.generators import LatentGenerator, TwoPathGenerator
+from t2i_jax.models.generators import ChoosingGenerator, LatentGenerator
 from t2i_jax.models.latent_transformers import TransformerDiscriminator, TransformerGenerator
 from t2i_jax.objectives import adversarial, alignment, diagnostics, penalty
 from t2i_jax.objectives.precision import at_least_float32
@@ -52,6 +56,7 @@ class Losses(_latents.AutoencoderLosses):
     contrastive: float = 1.0  # InfoNCE, of both players
     temperature: float = 0.1
     imitation: float = 10.0  # of the latent that the noise stands for
+    choice: float = 3.0  # of what noise adds to a sentence, beside L_rec; generator.kind "choosing" alone
     corner: float = 0.0  # of L_rec, c: 0 for squared errors; above c an example counts by its distance, not by its square
 
 
@@ -67,7 +72,7 @@ class Lengths:
 def networks(config: ConfigDict, latent: tuple[int, ...], **dtype) -> tuple[nn.Module, nn.Module]:
     """Generator and discriminator: perceptrons of a latent that is one vector, transformers of a map."""
     if len(latent) == 1:
-        generators = {"mlp": LatentGenerator, "two_paths": TwoPathGenerator}
+        generators = {"mlp": LatentGenerator, "choosing": ChoosingGenerator}
         discriminators = {"mlp": LatentDiscriminator}
         latent = latent[0]
     else:
@@ -96,6 +101,9 @@ def build(config: ConfigDict, tokenizer) -> System:
     latents = _latents.build(config, shape, losses, **dtype)
     generator, discriminator = networks(config, latents.shape, **dtype)
     maps = len(latents.shape) > 1
+    choosing = isinstance(generator, ChoosingGenerator)
+    configs.require(not choosing or data.get("whole", False), "data.whole", False,
+                    "True where generator.kind is 'choosing', which learns from whole sentences")
     game = adversarial.by_name(losses.adversarial)
 
     def heard(caption: Reading) -> tuple[Array, ...]:
@@ -115,13 +123,33 @@ def build(config: ConfigDict, tokenizer) -> System:
     def imagine(params: dict, noise: Array, caption: Reading) -> Array:
         return at_least_float32(generator.apply({"params": params["generator"]}, noise, *heard(caption)))
 
+    def chosen(params: dict, noise: Array, caption: Reading) -> Array:
+        """What noise adds to sentences."""
+        return at_least_float32(generator.apply({"params": params["generator"]}, noise, caption.sentence, method="choose"))
+
+    def drawn(params: dict, sentence: Array) -> Array:
+        """Latents of completed sentences."""
+        return at_least_float32(generator.apply({"params": params["generator"]}, sentence, method="draw"))
+
+    def choice_loss(caption: Reading, more: Array, whole: Reading) -> Array:
+        """How far completed sentences are from whole ones, as a share of how these differ. It does not teach what words mean."""
+        told, wanted = jax.lax.stop_gradient((at_least_float32(caption.sentence), at_least_float32(whole.sentence)))
+        spread = jnp.mean(jnp.sum((wanted - jnp.mean(wanted, axis=0, keepdims=True)) ** 2, axis=1))
+        return jnp.mean(jnp.sum((told + more - wanted) ** 2, axis=1)) / (spread + 1e-9)
+
     def fresh_noise(example_keys: Array) -> Array:
         return keys.normal(keys.named(example_keys, "noise"), (data.noise,))
 
     def imitation_loss(turn: Turn):
-        made = imagine(turn.params, turn.batch["noise"], text.read(turn.params, turn.batch))
-        loss = latents.miss(turn, latents.of(turn), made, losses.corner)
-        return loss, ({}, {})
+        caption = text.read(turn.params, turn.batch)
+        if not choosing:
+            made = imagine(turn.params, turn.batch["noise"], caption)
+            return latents.miss(turn, latents.of(turn), made, losses.corner), ({}, {})
+        whole = text.read_whole(turn.params, turn.batch)
+        made = drawn(turn.params, whole.sentence)
+        terms = {"imitation": latents.miss(turn, latents.of(turn), made, losses.corner),
+                 "choice": choice_loss(caption, chosen(turn.params, turn.batch["noise"], caption), whole)}
+        return terms["imitation"] + losses.choice * terms["choice"], ({}, terms)
 
     def judge(params: dict, z: Array, sentence: Array) -> Judgement:
         return discriminator.apply({"params": params["discriminator"]}, z, sentence)
@@ -174,16 +202,23 @@ def build(config: ConfigDict, tokenizer) -> System:
         real = latents.of(turn)
         caption = text.read(turn.params, turn.batch)
         known = jax.lax.stop_gradient(caption.sentence)  # what players other than the generator see of it
-        fake = imagine(turn.params, turn.batch["noise"], caption)
+        if choosing:
+            more = chosen(turn.params, turn.batch["noise"], caption)
+            fake = drawn(turn.params, caption.sentence + more)
+        else:
+            fake = imagine(turn.params, turn.batch["noise"], caption)
         judged = judge(turn.params, fake, known)
         gan = game.generator(judged.logits, judge(turn.params, real, known).logits)
         right = alignment.compatible_pairs(alignment.right_pairs(turn.batch["caption"], turn.batch["captions"]))
         contrastive = alignment.info_nce(judged.embedding, judged.sentence, losses.temperature, right)
         copied = latents.miss(turn, real, fake, losses.corner)
+        terms = {"gan": gan, "contrastive": contrastive, "imitation": copied}
+        if choosing:
+            terms["choice"] = choice_loss(caption, more, text.read_whole(turn.params, turn.batch))
+            copied += losses.choice * terms["choice"]
         loss = gan + losses.contrastive * contrastive + losses.imitation * copied
         few = slice(None, None, 8)  # captions enough to see whether noise changes what is drawn
         again = imagine(turn.params, fresh_noise(turn.keys[few]), jax.tree.map(lambda x: x[few], caption))
-        terms = {"gan": gan, "contrastive": contrastive, "imitation": copied}
         flat = lambda z: z.reshape(len(z), -1)
         return loss, ({}, terms | diagnostics.draws(flat(real), flat(fake), flat(again), few))
 

@@ -3,13 +3,12 @@
 from pathlib import Path
 
 import jax
-import numpy as np
 from jax.sharding import Mesh
 from ml_collections import ConfigDict
 
 from t2i_jax import config as configs
 from t2i_jax.data.pipeline import Text
-from t2i_jax.data.training import DataOptions, TrainingData, prepared_in
+from t2i_jax.data.training import DataOptions, TrainingData, example_shapes, prepared_in
 from t2i_jax.distributed import hosts
 from t2i_jax.pretrained import captions
 from t2i_jax.systems import System
@@ -52,11 +51,7 @@ def first_update(config: ConfigDict, system: System, state: State, mesh: Mesh) -
 
 def _expected(config: ConfigDict, system: System, count: int) -> dict:
     """Shapes and types [K, B, ...] of what is read, of pictures with `count` captions."""
-    size, data = (config.scan_length, config.batch_size), config.data
-    stacked = lambda shape, dtype: jax.ShapeDtypeStruct((*size, *shape), dtype)
-    text = {name: stacked(entry.shape[1:], entry.dtype) for name, entry in system.encode(["a"]).items()}
-    noise = {"noise": stacked((data.noise,), np.float32)} if data.get("noise") else {}
-    return text | noise | {
-        "image": stacked((data.resolution, data.resolution, data.channels), np.uint8), "index": stacked((), np.uint32),
-        "caption": stacked((), np.uint32), "captions": stacked((count,), np.uint32),
-    }
+    text = {name: (entry.shape[1:], entry.dtype) for name, entry in system.encode(["a"]).items()}
+    shapes = example_shapes(configs.section(config, "data", DataOptions), text, count)
+    return {name: jax.ShapeDtypeStruct((config.scan_length, config.batch_size, *shape), dtype)
+            for name, (shape, dtype) in shapes.items()}

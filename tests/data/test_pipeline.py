@@ -73,6 +73,27 @@ def test_leaves_belong_together(data, tokenizer):
     assert len(set(stacks["caption"])) > 10
 
 
+def test_whole_sentences_say_more_only_where_a_caption_stands_for_several_pictures(data, tokenizer):
+    for number, row in enumerate(data.words):
+        row["captions"] = (f"no {number}", *row["captions"])
+    stacks = flat(take(data, tokenizer, 6, augment=Augment(), whole=True))
+    pictures, texts = data.images(range(len(data))), [row["captions"] for row in data.words]
+    text = {caption_id(one): one for own in texts for one in own}
+    kinds = set()
+    for place, image in enumerate(stacks["image"]):
+        (which,) = np.flatnonzero((pictures == image).all((1, 2, 3)))
+        caption = text[int(stacks["caption"][place])]
+        several = sum(caption in own for own in texts) > 1
+        whole = texts[which][-1] if several else caption
+        kinds.add((several, whole == caption, caption == texts[which][-1]))
+        for name, expected in zip(("tokens", "mask"), tokenizer.encode([whole], LENGTH), strict=True):
+            np.testing.assert_array_equal(stacks[f"whole_{name}"][place], expected[0])
+    assert kinds == {(True, False, False), (False, True, False), (False, True, True)}
+    same({name: leaf for name, leaf in stacks.items() if not name.startswith("whole_")},
+         flat(take(data, tokenizer, 6, augment=Augment())))
+    assert not any(name.startswith("whole_") for name in first(data, tokenizer, 4, LENGTH))
+
+
 @pytest.mark.parametrize("start", [16, 48, 7 * 16])
 def test_a_stream_resumes_from_its_next_index(data, tokenizer, start):
     stacks = take(data, tokenizer, start // 16 + 2)

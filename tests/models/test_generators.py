@@ -8,21 +8,29 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from t2i_jax.models.generators import ConvGenerator, DenseGenerator, LatentGenerator, Norm, TextCodec, TwoPathGenerator
+from t2i_jax.models.generators import ChoosingGenerator, ConvGenerator, DenseGenerator, LatentGenerator, Norm, TextCodec
 from t2i_jax.models.layers import ResidualStack
 
 SIZE = {"latent": 10, "width": 16, "hidden": 24, "blocks": 2}
+CHOOSING = {"choosing_width": 12, "choosing_hidden": 20, "choosing_blocks": 1, "noise_gain": 3.0}
 NOISE, SENTENCE = (jax.random.normal(jax.random.key(n), (6, n)) for n in (4, 8))
 
 
-@pytest.fixture(scope="module", params=[LatentGenerator, TwoPathGenerator])
+@pytest.fixture(scope="module", params=[LatentGenerator, ChoosingGenerator])
 def kind(request):
     return request.param
 
 
 @pytest.fixture(scope="module")
 def params(kind):
-    return jax.jit(kind(**SIZE).init)(jax.random.key(0), NOISE, SENTENCE)["params"]
+    return started(kind(**SIZE))
+
+
+def started(generator):
+    """Parameters, that of them at random which begins as zeros."""
+    params = jax.jit(generator.init)(jax.random.key(0), NOISE, SENTENCE)["params"]
+    random = lambda x: 0.2 * jax.random.normal(jax.random.key(1), x.shape)
+    return params | {"chosen": jax.tree.map(random, params["chosen"])} if "chosen" in params else params
 
 
 @functools.partial(jax.jit, static_argnums=0)
@@ -56,24 +64,33 @@ def test_bfloat16_and_recomputation(kind, params):
     jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-4), again, kept)
 
 
-def test_without_noise_the_path_of_noise_adds_nothing():
-    """G(n, t) = W(t) + F(n, t) - F(0, t)."""
-    generator = TwoPathGenerator(**SIZE)
-    params = jax.jit(generator.init)(jax.random.key(0), NOISE, SENTENCE)["params"]
-    silent = params | {"chosen": jax.tree.map(jnp.zeros_like, params["chosen"])}
-    said = draw(generator, silent, NOISE, SENTENCE)
-    np.testing.assert_allclose(draw(generator, params, 0 * NOISE, SENTENCE), said, atol=1e-6)
-    added = draw(generator, params, NOISE, SENTENCE) - said
-    choose = lambda noise: ResidualStack(16, 24, 2).apply({"params": params["choosing"]}, jnp.concatenate([noise, SENTENCE], axis=1))
-    by_hand = (choose(NOISE) - choose(0 * NOISE)) @ params["chosen"]["kernel"]
-    np.testing.assert_allclose(added, by_hand, atol=1e-5)
-    assert jnp.abs(added).min(axis=1).max() > 1e-3
-    # What noise adds depends on the sentence, but does not teach what its words mean.
-    turned = draw(generator, params, NOISE, SENTENCE[::-1]) - draw(generator, silent, NOISE, SENTENCE[::-1])
-    assert jnp.abs(turned - added).max() > 1e-3
-    pull = lambda p, toward: jax.vjp(lambda sentence: draw(generator, p, NOISE, sentence), SENTENCE)[1](toward)[0]
-    toward = jnp.ones_like(added)
-    np.testing.assert_allclose(pull(params, toward), pull(silent, toward), atol=1e-5)
+def test_noise_completes_the_sentence_and_what_it_says_then_is_drawn():
+    """G(n, t) = W(t + F(n, t))."""
+    generator = ChoosingGenerator(**SIZE, **CHOOSING)
+    params = started(generator)
+    heard = jnp.concatenate([3 * NOISE, SENTENCE], axis=1)
+    more = ResidualStack(12, 20, 1).apply({"params": params["choosing"]}, heard) @ params["chosen"]["Dense_0"]["kernel"]
+    call = functools.partial(generator.apply, {"params": params})
+    np.testing.assert_allclose(call(NOISE, SENTENCE, method="choose"), more, atol=1e-5)
+    h = ResidualStack(16, 24, 2).apply({"params": params["drawing"]}, SENTENCE + more)
+    drawn = h @ params["drawn"]["kernel"] + params["drawn"]["bias"][None]
+    np.testing.assert_allclose(call(SENTENCE + more, method="draw"), drawn, atol=1e-5)
+    np.testing.assert_allclose(draw(generator, params, NOISE, SENTENCE), drawn, atol=1e-5)
+
+
+def test_noise_says_nothing_at_first():
+    generator = ChoosingGenerator(**SIZE, **CHOOSING)
+    params = jax.jit(generator.init)(jax.random.key(0), NOISE, SENTENCE)
+    assert not jnp.any(generator.apply(params, NOISE, SENTENCE, method="choose"))
+
+
+def test_what_noise_chooses_does_not_teach_what_words_mean():
+    generator = ChoosingGenerator(**SIZE, **CHOOSING)
+    params = started(generator)
+    slope = jax.grad(lambda noise, sentence: jnp.sum(generator.apply({"params": params}, noise, sentence, method="choose") ** 2),
+                     argnums=(0, 1))
+    of_noise, of_sentence = slope(NOISE, SENTENCE)
+    assert jnp.abs(of_noise).max() > 1e-3 and not jnp.any(of_sentence)
 
 
 quick = functools.partial(jax.jit, compiler_options={"xla_backend_optimization_level": 0})  # to compile

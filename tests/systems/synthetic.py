@@ -30,6 +30,8 @@ def examples(seed, *shape, resolution=16, length=config().data.text_length):
     long = rng.random(shape) < 0.5
     tokens = np.zeros((*shape, length), np.int32)
     tokens[..., 0], tokens[..., 1] = first, np.where(long, WORDS + second, 0)
+    whole = np.zeros((*shape, length), np.int32)
+    whole[..., 0], whole[..., 1] = first, WORDS + second
     grid = np.linspace(-1, 1, resolution)
     slope = np.cos(second)[..., None, None] * grid[:, None] + np.sin(second)[..., None, None] * grid[None]
     colour = np.stack([np.cos(first), np.sin(first), np.cos(2 * first)], -1)[..., None, None, :]
@@ -39,6 +41,8 @@ def examples(seed, *shape, resolution=16, length=config().data.text_length):
         "image": image.clip(0, 255).astype(np.uint8),
         "tokens": tokens,
         "mask": tokens != 0,
+        "whole_tokens": whole,
+        "whole_mask": whole != 0,
         "caption": np.where(long, long_id, short_id).astype(np.uint32),
         "captions": np.stack([short_id, long_id, 0 * first], -1).astype(np.uint32),
         "noise": rng.standard_normal((*shape, config().data.noise)).astype(np.float32),

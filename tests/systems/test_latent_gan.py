@@ -12,7 +12,7 @@ from t2i_jax import keys, systems
 from t2i_jax.errors import UserError
 from t2i_jax.models.autoencoders import Autoencoder
 from t2i_jax.models.discriminators import LatentDiscriminator, PatchDiscriminator
-from t2i_jax.models.generators import TwoPathGenerator
+from t2i_jax.models.generators import ChoosingGenerator, LatentGenerator
 from t2i_jax.models.text import TextEncoder
 from t2i_jax.objectives.augment import cut_mix, mirror
 from t2i_jax.paths import flat
@@ -92,7 +92,7 @@ def outputs(state, batch):
         "autoencoder": Autoencoder(shape, **settings("autoencoder")),
         "patches": PatchDiscriminator(**CONFIG.patches),
         "text": TextEncoder(CONFIG.data.vocabulary, **CONFIG.text),
-        "generator": TwoPathGenerator(CONFIG.autoencoder.latent, **settings("generator")),
+        "generator": ChoosingGenerator(CONFIG.autoencoder.latent, **settings("generator")),
         "discriminator": LatentDiscriminator(**settings("discriminator")),
     }
 
@@ -113,7 +113,10 @@ def outputs(state, batch):
         latent = aux["latent"]
         real = (net("autoencoder", batch["image"], method="encode")[0] - latent["mean"][None]) / latent["scale"][None]
         caption = net("text", batch["tokens"], batch["mask"])[1]
+        whole = net("text", batch["whole_tokens"], batch["whole_mask"])[1]
         fake = net("generator", batch["noise"], caption)
+        told = net("generator", whole, method="draw")
+        completed = caption + net("generator", batch["noise"], caption, method="choose")
         again = keys.normal(keys.named(example_keys[::8], "noise"), (8,))
         out |= {"latent": real, "drawn": fake, "redrawn": net("generator", again, caption[::8]), "noise": batch["noise"],
                 "again": again}
@@ -123,7 +126,8 @@ def outputs(state, batch):
         judge = lambda z, t: net("discriminator", z[None], t[None])[0][0]
         slope = jax.vmap(jax.grad(judge))
         out["real_slope"], out["fake_slope"] = (slope(z[:part], caption[:part]) for z in (real, fake))
-        return out | {"miss": (fake - real) * latent["scale"][None]}
+        return out | {"miss": (fake - real) * latent["scale"][None], "miss_told": (told - real) * latent["scale"][None],
+                      "incomplete": completed - whole, "whole": whole}
 
     return jax.tree.map(lambda x: np.asarray(x, np.float64), compute(state.params, state.aux, batch, state.key))
 
@@ -197,14 +201,53 @@ def test_discriminator_loss(play, outputs, batch):
     np.testing.assert_allclose(terms["loss"], loss, rtol=1e-5)
 
 
-def distance(outputs, state):
-    squared = (outputs["miss"] ** 2).sum(-1) / float(state.aux["latent"]["energy"])
+def distance(miss, state):
+    squared = (miss ** 2).sum(-1) / float(state.aux["latent"]["energy"])
     return np.sqrt(squared + CONFIG.losses.corner**2).mean()
 
 
 def test_imitation_loss(play, outputs, state):
+    """Whole sentences are drawn; noise completes those that are not."""
     _, terms = play("imitation", "imitation", 256)
-    np.testing.assert_allclose(terms["loss"], distance(outputs, state), rtol=1e-5)
+    expected = {"imitation": distance(outputs["miss_told"], state), "choice": choice(outputs)}
+    assert np.abs(outputs["miss_told"] - outputs["miss"]).max() > 0.01
+    for name, value in expected.items():
+        np.testing.assert_allclose(terms[name], value, rtol=1e-5, err_msg=name)
+    np.testing.assert_allclose(terms["loss"], expected["imitation"] + 3 * expected["choice"], rtol=1e-5)
+
+
+def choice(outputs):
+    spread = ((outputs["whole"] - outputs["whole"].mean(0)) ** 2).sum(-1).mean()
+    return (outputs["incomplete"] ** 2).sum(-1).mean() / spread
+
+
+def test_what_noise_adds_learns_what_words_mean_and_does_not_teach_it(system, state, batch):
+    """The gradient of w_choice L_choice reaches F alone: beside it, text and W learn as without it."""
+    def slopes(system):
+        phase = phase_of(system, "imitation", "imitation")
+        loss = lambda params: phase.loss(Turn(params, state.aux, state.ema, batch, keys.per_example(state.key, BATCH), jnp.float32(256)))[0]
+        return flat(jax.jit(jax.grad(loss))(state.params))
+
+    with_it, without = slopes(system), slopes(synthetic.system("losses.choice=0.0"))
+    apart = {path for path in with_it if np.abs(with_it[path] - without[path]).max() > 1e-4}
+    assert apart and all(path.startswith(("generator/choosing", "generator/chosen")) for path in apart)
+
+
+def test_a_generator_that_hears_noise_imitates_by_what_it_draws(state, batch, outputs):
+    config = synthetic.config().copy_and_resolve_references()
+    config.unlock()
+    config.generator = {"kind": "mlp", "width": 32, "hidden": 32, "blocks": 1, "noise_gain": 3.0}
+    config.data.whole = False
+    plain = systems.build(config, tokenizer=None)
+    params = state.params | {"generator": plain.init(jax.random.key(5))[0]["generator"]}
+    phase = phase_of(plain, "imitation", "imitation")
+    kept = {name: entry for name, entry in batch.items() if not name.startswith("whole_")}
+    loss, _ = jax.jit(lambda p: phase.loss(Turn(p, state.aux, state.ema, kept, keys.per_example(state.key, BATCH), 256.0)))(params)
+    network, text = LatentGenerator(24, 32, 32, 1, 3.0), TextEncoder(CONFIG.data.vocabulary, **CONFIG.text)
+    caption = text.apply({"params": params["text"]}, batch["tokens"], batch["mask"])[1]
+    made = network.apply({"params": params["generator"]}, batch["noise"], caption)
+    miss = (np.asarray(made, np.float64) - outputs["latent"]) * np.asarray(state.aux["latent"]["scale"])
+    np.testing.assert_allclose(loss, distance(miss, state), rtol=1e-5)
 
 
 def test_distances_are_squared_without_a_corner(outputs, state):
@@ -222,11 +265,12 @@ def test_generator_loss(play, outputs, batch, state):
     expected = {
         "gan": softplus(outputs["real"] - outputs["fake"]),
         "contrastive": info_nce(outputs["fake_embedding"], outputs["text_embedding"], right | right.T),
-        "imitation": distance(outputs, state),
+        "imitation": distance(outputs["miss"], state),
+        "choice": choice(outputs),
     }
     for name, value in expected.items():
         np.testing.assert_allclose(terms[name], value, rtol=1e-4, err_msg=name)
-    weights = {"gan": 1, "contrastive": 1, "imitation": CONFIG.losses.imitation}
+    weights = {"gan": 1, "contrastive": 1, "imitation": CONFIG.losses.imitation, "choice": CONFIG.losses.imitation * 3}
     np.testing.assert_allclose(terms["loss"], sum(weights[name] * expected[name] for name in expected), rtol=1e-5)
 
 
@@ -311,6 +355,7 @@ def test_generate_is_deterministic_in_range_and_truncation_0_silences_noise(syst
 
 @pytest.mark.parametrize("override, message", [
     ("data.resolution=30", r"data\.resolution = 30.*multiple of 8"),
+    ("data.whole=False", r"data\.whole = False.*generator\.kind is 'choosing'"),
     ("data.noise=0", r"data\.noise = 0.*1 or more"),
     ("data.resolution=0", r"data\.resolution = 0.*multiple of 8"),
     ("dtype=float16", r"dtype = 'float16'.*float32, bfloat16"),
