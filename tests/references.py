@@ -6,7 +6,7 @@ REFERENCE = "the reference implementation comes with pip install 't2i_jax[parity
 
 
 def shaken(kind, config):
-    """The reference with every parameter random, the same at every call: its own start has zeros and ones that would hide mistakes."""
+    """The reference with random parameters, the same at every call: its own start has zeros and ones that would hide mistakes."""
     torch = pytest.importorskip("torch", reason=REFERENCE)
     with torch.random.fork_rng(), torch.no_grad():
         torch.manual_seed(0)

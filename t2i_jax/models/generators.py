@@ -15,6 +15,7 @@ from t2i_jax.models.layers import ResidualMLP, ResidualStack, WordAttention
 class LatentGenerator(nn.Module):
     """(noise [B, N], sentence [B, D]) -> latents [B, latent], a residual MLP over both together.
 
+    width: latents of more dimensions than this lie in a subspace of so many.
     noise_gain: what noise is multiplied by. It has fewer dimensions than the sentence, and is learnt later the less it weighs.
     """
 
@@ -43,7 +44,7 @@ class ChoosingGenerator(nn.Module):
     something open, learns which pictures of a profession can be chosen and takes those for all there are, so that a gender that the
     profession was not seen in is drawn as the one that it was, however clearly it is asked for.
 
-    width, hidden, blocks: of W; choosing_width, choosing_hidden, choosing_blocks: of F. noise_gain: as in LatentGenerator.
+    width, hidden, blocks: of W; choosing_width, choosing_hidden, choosing_blocks: of F. width, noise_gain: as in LatentGenerator.
     """
 
     latent: int

@@ -201,6 +201,8 @@ def batch_of(config) -> dict:
         "caption": number,
         "captions": number[:, None],
     }
+    if data.get("whole"):
+        batch |= {f"whole_{name}": batch[name] for name in ("tokens", "mask")}
     return batch | ({"noise": rng.standard_normal((count, data.noise)).astype(np.float32)} if "noise" in data else {})
 
 
