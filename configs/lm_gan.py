@@ -50,7 +50,6 @@ def get_config(arg: str = "") -> ConfigDict:
     config.system = "lm_gan"
     config.text = ConfigDict({"kind": "cached", "encoder": MINILM, "width": 128, "tuned_layers": 0, "stored": "float16"})
     config.data.update(whole=False, complete=False)  # of completed captions no features are stored
-    config.autoencoder.latent = 24 if arg == "tiny" else 512
     config.generator = ConfigDict({
         "kind": "attending", "width": 512, "hidden": 1024, "blocks": 4, "heads": 4, "attention": 128, "remat": False,
     })
@@ -83,6 +82,7 @@ def lengths(config: ConfigDict, **images) -> None:
 def small(config: ConfigDict) -> None:
     """Two CPU cores, minutes."""
     lengths(config, **GAN)
+    config.autoencoder.latent = 512
     config.data.noise = 16
     config.ema.generator = 10_000.0
     config.run.update(checkpoint_every=128_000, samples_every=0)
@@ -130,7 +130,7 @@ def pod(config: ConfigDict) -> None:
 
 def tiny(config: ConfigDict) -> None:
     """Every part as small as it works: seconds; the tests give it a language model of random weights."""
-    config.text.width, config.data.noise = 16, 8
+    config.text.width, config.data.noise, config.autoencoder.latent = 16, 8, 24
     config.generator.update(width=32, hidden=32, blocks=1, heads=2, attention=16)
     config.losses.update(patch=0.0)
     lengths(config, autoencoder=128, imitation=128, gan=128)

@@ -166,8 +166,8 @@ each training caption .00002); R .982, .982, .982 / .955, .955, .955 / .902, .86
 the data 32, 32, 32 of 32; diverse prompts 24, 24, 24 of 24; skin tone as asked .997 of training captions, .96, .97, .97 of A;
 autoencoder: concepts at 28.3 dB each time.
 The one before (noise beside the words on a path of its own, 512 latents):
-FD .00015, .00014, .00014 / .0003, .0003, .0003 / .081, .087, .083 (reconstructions .00011 / .0003 / .0024); R .981, .981, .982 / .955, .955, .955 / .885, .861, .869 (real .982 / .955 / .902); frequencies like
-the data 25, 25, 27 of 32; diverse prompts 23, 23, 22 of 24; skin tone as asked .98 of training captions, .96, .96, .96 of A.
+FD .00015, .00014, .00014 / .0003, .0003, .0003 / .081, .087, .083 (reconstructions .00011 / .0003 / .0024);
+R .981, .981, .982 / .955, .955, .955 / .885, .861, .869; frequencies like the data 25, 25, 27 of 32; diverse prompts 23, 23, 22 of 24; skin tone as asked .98 of training captions, .96, .96, .96 of A.
 And before that (no pictures told, noise by words and looks):
 FD .00015, .00013, .00014 / .0013, .0012, .0013 / .078, .074, .085; R .981, .981, .980 / .955, .955, .955 / .877, .885, .910;
 frequencies like the data 25, 23, 22 of 32; diverse prompts 23, 22, 22 of 24; skin tone as asked .85, .87, .87 of A.
@@ -218,8 +218,8 @@ def get_config(arg: str = "") -> ConfigDict:
     })
     config.losses = ConfigDict({
         "adversarial": "relativistic", "gamma": 2.0, "gamma_final": 0.3, "penalty_share": 0.25, "matching": 0.0,
-        "contrastive": 1.0, "temperature": 0.1, "imitation": 10.0, "choice": 3.0, "corner": 0.03, "l1": 0.1, "kl": 3e-6, "patch": 0.0,
-        "patch_gamma": 1.0, "patch_start": 0, "cut_mix": 0.5, "mirror": True,
+        "contrastive": 1.0, "temperature": 0.1, "imitation": 10.0, "choice": 3.0, "corner": 0.03, "l1": 0.1, "kl": 3e-6,
+        "patch": 0.0, "patch_gamma": 1.0, "patch_start": 0, "cut_mix": 0.5, "mirror": True,
     })
     config.stages = ConfigDict({"autoencoder": 102_400, "imitation": 768_000, "gan": 256_000})
     config.optimizers = ConfigDict({

@@ -70,8 +70,9 @@ class Examples:
         real = np.arange(self._captions.shape[1]) < self._counts[:, None]
         self._all_ids = np.where(real, self._ids[self._captions], np.uint32(0))
         self._flippable = np.array([augmentation.may_flip(own) for own in captions])
-        pictures_of = np.bincount([number for row in rows for number in set(row)], minlength=len(self._texts))
-        self._general = pictures_of > 1 if whole else None  # captions of several pictures
+        self._general = None  # bool: captions of several pictures, where whole sentences are asked for
+        if whole:
+            self._general = np.bincount([number for row in rows for number in set(row)], minlength=len(self._texts)) > 1
         self._noise = noise
         self._coupling = Coupling(prepared, tokenizer or text, rows[: len(prepared)], noise) if noise and coupled else None
         size = len(prepared) * prepared.resolution**2 * prepared.channels
