@@ -210,8 +210,8 @@ def get_config(arg: str = "") -> ConfigDict:
     config.patches = ConfigDict({"width": 64})
     config.latents = ConfigDict({"whitening": 0.5})
     config.generator = ConfigDict({
-        "kind": "choosing", "width": 704, "hidden": 2048, "blocks": 4, "choosing_width": 256, "choosing_hidden": 512,
-        "choosing_blocks": 3, "noise_gain": 3.0, "remat": False,
+        "kind": "choosing", "width": 704, "hidden": 2048, "blocks": 4, "last_hidden": 0, "choosing_width": 256,
+        "choosing_hidden": 512, "choosing_blocks": 3, "noise_gain": 3.0, "remat": False,
     })
     config.discriminator = ConfigDict({
         "kind": "mlp", "width": 512, "hidden": 1024, "blocks": 4, "embedding": 256, "remat": False,
@@ -239,9 +239,22 @@ def get_config(arg: str = "") -> ConfigDict:
         "rollback_learning_rate": 0.5,  # every learning rate times this
         "rollback_gamma": 1.0,  # losses.gamma and losses.gamma_final times this
     })
+    if arg == "64":
+        larger(config)
     if arg == "tiny":
         tiny(config)
     return config
+
+
+def larger(config: ConfigDict) -> None:
+    """64x64 pictures: more latents, an autoencoder whose convolutions refine what so few return, and fewer images of it."""
+    config.data.resolution = 64
+    config.autoencoder = ConfigDict({"kind": "refined", "latent": 1280, "channels": 48, "blocks": 2, "step": 2, "remat": False})
+    config.generator.last_hidden = 2048
+    config.stages.autoencoder = 32_000
+    config.optimizers.autoencoder.update(learning_rate=5e-5, warmup_images=6_400, decay_end=32_000)
+    config.optimizers.refinement = optimizer(learning_rate=2e-3, b1=0.9, warmup_images=6_400, decay_end=32_000, final=0.01)
+    config.ema.autoencoder = 2_000.0
 
 
 def tiny(config: ConfigDict) -> None:

@@ -23,6 +23,16 @@ def test_the_flagship_fits_together(argument):
         assert config.data.resolution == 64
 
 
+def test_the_larger_quickstart_fits_together():
+    config = configs.load(f"{CONFIGS / 'quickstart.py'}:64")
+    train.check(config)
+    usual = configs.differences(config, configs.load(str(CONFIGS / "quickstart.py")))
+    assert {"data.resolution", "autoencoder.kind", "stages.autoencoder"} < set(usual)
+    for name in ("autoencoder", "refinement"):
+        assert config.optimizers[name].decay_end == config.stages.autoencoder
+    assert config.generator.last_hidden > config.autoencoder.latent  # else latents lie in a subspace
+
+
 @pytest.mark.parametrize("preset", ["tiny", "small"])
 def test_all_systems_see_the_same_pictures(preset):
     flagship = configs.load(f"{CONFIGS / 'latent_gan.py'}:{preset}")

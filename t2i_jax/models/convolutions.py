@@ -45,12 +45,26 @@ def overlap(images: Array, kernel: Array, stride: int) -> Array:
     return picture[:, above : above + height * stride, above : above + width * stride]
 
 
+def by_rows(images: Array, kernel: Array) -> Array:
+    """`convolve` of stride 1 as one matrix product, with a K-th of what `unfold` writes.
+
+    What each place sees of one row is unfolded and multiplied by all rows of the kernel; results are shifted and added up.
+    """
+    (_, height, width, _), (size, _, _, features) = images.shape, kernel.shape
+    padding = lax.padtype_to_pads((height, width), (size, size), (1, 1), "SAME")
+    padded = jnp.pad(images, ((0, 0), *padding, (0, 0)))
+    seen = jnp.concatenate([padded[:, :, right : right + width] for right in range(size)], axis=-1)
+    drawn = flattened(seen, rearrange(kernel, "p q c o -> (q c) (p o)"))
+    return sum(drawn[:, down : down + height, :, down * features : (down + 1) * features] for down in range(size))
+
+
 def convolve(images: Array, kernel: Array, stride: int = 1) -> Array:
     """"Same" cross-correlation: [B, H, W, C] with kernel [K, K, C, O] to [B, H/stride, W/stride, O]."""
     size, _, _, features = kernel.shape
+    unfolded = lambda x, k: flattened(unfold(x, size, stride), k.reshape(-1, features))
     return lax.platform_dependent(
         images, kernel,
-        cpu=lambda x, k: flattened(unfold(x, size, stride), k.reshape(-1, features)),
+        cpu=by_rows if stride == 1 else unfolded,
         default=lambda x, k: lax.conv_general_dilated(x, k, (stride, stride), "SAME", dimension_numbers=LAYOUT),
     )
 

@@ -45,12 +45,14 @@ class ChoosingGenerator(nn.Module):
     profession was not seen in is drawn as the one that it was, however clearly it is asked for.
 
     width, hidden, blocks: of W; choosing_width, choosing_hidden, choosing_blocks: of F. width, noise_gain: as in LatentGenerator.
+    last_hidden: features of a hidden layer before the latents; these then lie in no subspace of `width` dimensions. 0: none.
     """
 
     latent: int
     width: int = 512
     hidden: int = 2048
     blocks: int = 4
+    last_hidden: int = 0
     choosing_width: int = 256
     choosing_hidden: int = 512
     choosing_blocks: int = 3
@@ -61,13 +63,16 @@ class ChoosingGenerator(nn.Module):
     def setup(self):
         stack = lambda *sizes: ResidualStack(*sizes, self.remat, self.dtype)
         self.drawing = stack(self.width, self.hidden, self.blocks)
+        if self.last_hidden:
+            self.last = nn.Dense(self.last_hidden, dtype=self.dtype)
         self.drawn = nn.Dense(self.latent, dtype=self.dtype)
         self.choosing = stack(self.choosing_width, self.choosing_hidden, self.choosing_blocks)
         self.chosen = Silent(self.dtype)
 
     def draw(self, sentence: Array) -> Array:
         """Latents [B, latent] of sentences [B, D]."""
-        return self.drawn(self.drawing(sentence))
+        h = self.drawing(sentence)
+        return self.drawn(nn.silu(self.last(h)) if self.last_hidden else h)
 
     def choose(self, noise: Array, sentence: Array) -> Array:
         """What noise [B, N] adds to sentences [B, D]: [B, D]. Its gradient does not reach them."""

@@ -99,8 +99,8 @@ def precision(config: ConfigDict) -> jnp.dtype | None:
 def optimizers_of(config: ConfigDict, stages: Sequence[Stage]) -> dict[str, optax.GradientTransformationExtraArgs]:
     """`config.optimizers` by the names that phases give; schedules begin with the first stage that uses them.
 
-    Where a language model is tuned, its arrays are trained by `config.optimizers.text` in every phase that trains them.
-    Raises UserError where one is missing or does not fit.
+    Some arrays have one of their own beside that of their phase, see `_own`. Raises UserError where one is missing or does not
+    fit.
     """
     found, begin = {}, 0
     for stage in stages:
@@ -109,11 +109,21 @@ def optimizers_of(config: ConfigDict, stages: Sequence[Stage]) -> dict[str, opta
                 raise UserError(f"config: optimizers.{name} is missing")
             if name not in found:
                 found[name] = optimizer.build(config.optimizers[name], begin)
-                if name != "text" and captions.kind_of(config) == captions.TUNED:
-                    own = optimizer.build(config.optimizers["text"], begin)
-                    found[name] = optimizer.apart(found[name], own, below("text/model"))
+                for own, path in _own(config, name):
+                    found[name] = optimizer.apart(found[name], optimizer.build(config.optimizers[own], begin), below(path))
         begin += stage.images
     return found
+
+
+def _own(config: ConfigDict, name: str) -> list[tuple[str, str]]:
+    """(entry of `config.optimizers`, path) of what a phase with optimizer `name` trains by others.
+
+    A language model that is tuned; and what refines an autoencoder's pictures, where `optimizers.refinement` says how: its linear
+    code is right from the start and moves slowly.
+    """
+    tuned = name != "text" and captions.kind_of(config) == captions.TUNED
+    refined = name == "autoencoder" and "refinement" in config.optimizers
+    return [("text", "text/model")] * tuned + [("refinement", "autoencoder/refinement")] * refined
 
 
 def names() -> list[str]:

@@ -23,12 +23,15 @@ from t2i_jax import keys
 from t2i_jax.models.autoencoders import Autoencoder, start_as_pca
 from t2i_jax.models.conv_autoencoder import ConvAutoencoder
 from t2i_jax.models.discriminators import PatchDiscriminator
+from t2i_jax.models.refined_autoencoder import RefinedAutoencoder
 from t2i_jax.objectives import adversarial, diagnostics, penalty, variational
 from t2i_jax.objectives.augment import cut_mix, mirror
 from t2i_jax.objectives.precision import at_least_float32
 from t2i_jax.objectives.reconstruction import smooth_absolute
 from t2i_jax.paths import below
 from t2i_jax.systems import Codec, Phase, Stage, Turn
+
+VARIED = 2  # times that pictures are also mixed and mirrored for the principal components that a refined autoencoder starts as
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -79,7 +82,7 @@ class Latents(NamedTuple):
 def build(config: ConfigDict, shape: tuple[int, int, int], losses: AutoencoderLosses, **dtype) -> Latents:
     """From the config sections autoencoder, patches, latents. Raises UserError where one does not fit."""
     scaling = configs.section(config, "latents", Scale)
-    kinds = {"linear": Autoencoder, "convolutional": ConvAutoencoder}
+    kinds = {"linear": Autoencoder, "refined": RefinedAutoencoder, "convolutional": ConvAutoencoder}
     autoencoder = configs.choice(config, "autoencoder", kinds, image_shape=shape, **dtype)
     configs.require(shape[0] % autoencoder.factor == 0, "data.resolution", shape[0],
                     f"a multiple of the {autoencoder.factor} pixels that the autoencoder takes as one")
@@ -102,11 +105,13 @@ def build(config: ConfigDict, shape: tuple[int, int, int], losses: AutoencoderLo
     def decode(params: dict, z: Array) -> Array:
         return autoencoder.apply({"params": params["autoencoder"]}, z, method="decode")
 
-    def pictures(turn: Turn) -> Array:
-        images = turn.batch["image"]
+    def varied(images: Array, example_keys: Array) -> Array:
         if losses.mirror:
-            images = mirror(images, keys.named(turn.keys, "mirror"))
-        return cut_mix(images, keys.named(turn.keys, "cut mix"), losses.cut_mix) if losses.cut_mix else images
+            images = mirror(images, keys.named(example_keys, "mirror"))
+        return cut_mix(images, keys.named(example_keys, "cut mix"), losses.cut_mix) if losses.cut_mix else images
+
+    def pictures(turn: Turn) -> Array:
+        return varied(turn.batch["image"], turn.keys)
 
     def reconstruct(turn: Turn, images: Array) -> tuple[Array, Array, Array]:
         mean, log_variance = encode(turn.params, images)
@@ -139,8 +144,11 @@ def build(config: ConfigDict, shape: tuple[int, int, int], losses: AutoencoderLo
         return loss, ({}, {"r1": r1, "accuracy": adversarial.accuracy(real, fake)})
 
     def start(state, sample: dict):
-        params = state.params["autoencoder"]
-        fitted = start_as_pca(params, sample["image"], keys.named(state.key, "pca"))
+        params, images = state.params["autoencoder"], sample["image"]
+        if isinstance(autoencoder, RefinedAutoencoder):  # which moves its linear code but little afterwards
+            draws = [keys.per_example(keys.named(state.key, f"varied {draw}"), len(images)) for draw in range(VARIED)]
+            images = jnp.concatenate([images, *(varied(images, draw) for draw in draws)])
+        fitted = start_as_pca(params, images, keys.named(state.key, "pca"))
         average = jax.tree.map(jnp.copy, fitted)
         return dataclasses.replace(
             state,
@@ -180,7 +188,7 @@ def build(config: ConfigDict, shape: tuple[int, int, int], losses: AutoencoderLo
     flat = lambda z: z.reshape(len(z), -1)
     return Latents(
         autoencoder.latent_shape, init, (*first, phase("autoencoder", autoencoder_loss)),
-        start if config.autoencoder.kind == "linear" else None, freeze, of, miss, draw,
+        None if isinstance(autoencoder, ConvAutoencoder) else start, freeze, of, miss, draw,
         Codec(
             encode=lambda params, aux, images: flat(at_least_float32(encode(params, images)[0])),
             decode=lambda params, aux, z: jnp.clip(

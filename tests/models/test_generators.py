@@ -78,6 +78,22 @@ def test_noise_completes_the_sentence_and_what_it_says_then_is_drawn():
     np.testing.assert_allclose(draw(generator, params, NOISE, SENTENCE), drawn, atol=1e-5)
 
 
+def test_a_last_hidden_layer_lifts_latents_out_of_the_space_of_features():
+    generator = ChoosingGenerator(**SIZE | {"latent": 40, "width": 6}, **CHOOSING, last_hidden=50)
+    sentences = jax.random.normal(jax.random.key(5), (60, 8))
+    params = jax.jit(generator.init)(jax.random.key(0), NOISE, SENTENCE)["params"]
+    drawn = generator.apply({"params": params}, sentences, method="draw")
+    h = ResidualStack(6, 24, 2).apply({"params": params["drawing"]}, sentences) @ params["last"]["kernel"]
+    h = h + params["last"]["bias"][None]
+    expected = (h * jax.nn.sigmoid(h)) @ params["drawn"]["kernel"] + params["drawn"]["bias"][None]
+    np.testing.assert_allclose(drawn, expected, atol=1e-5)
+    rank = lambda z: np.linalg.matrix_rank(np.asarray(z - z.mean(0)[None]), tol=1e-4)
+    assert rank(drawn) > 20
+    plain = ChoosingGenerator(**SIZE | {"latent": 40, "width": 6}, **CHOOSING)
+    params = jax.jit(plain.init)(jax.random.key(0), NOISE, SENTENCE)["params"]
+    assert rank(plain.apply({"params": params}, sentences, method="draw")) == 6
+
+
 def test_noise_says_nothing_at_first():
     generator = ChoosingGenerator(**SIZE, **CHOOSING)
     params = jax.jit(generator.init)(jax.random.key(0), NOISE, SENTENCE)

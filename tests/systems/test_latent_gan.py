@@ -10,9 +10,10 @@ import synthetic
 
 from t2i_jax import keys, systems
 from t2i_jax.errors import UserError
-from t2i_jax.models.autoencoders import Autoencoder
+from t2i_jax.models.autoencoders import Autoencoder, start_as_pca
 from t2i_jax.models.discriminators import LatentDiscriminator, PatchDiscriminator
 from t2i_jax.models.generators import ChoosingGenerator, LatentGenerator
+from t2i_jax.models.refined_autoencoder import RefinedAutoencoder
 from t2i_jax.models.text import TextEncoder
 from t2i_jax.objectives.augment import cut_mix, mirror
 from t2i_jax.paths import flat
@@ -337,6 +338,39 @@ def test_entering_the_autoencoder_stage_sets_weights_and_their_average_alike(sys
     jax.tree.map(np.testing.assert_array_equal, entered.params["autoencoder"], entered.ema["params"]["autoencoder"])
     assert not np.array_equal(entered.params["autoencoder"]["linear_encoder"]["kernel"],
                               state.params["autoencoder"]["linear_encoder"]["kernel"])
+
+
+@pytest.fixture(scope="module")
+def refining():
+    """The system with a refined autoencoder whose linear code has an optimizer of its own, and its fresh state."""
+    config = synthetic.config()
+    with config.unlocked():
+        config.autoencoder = {"kind": "refined", "latent": 24, "channels": 8, "blocks": 1, "step": 2, "remat": False}
+        config.optimizers.refinement = config.optimizers.autoencoder.copy_and_resolve_references()
+    config.optimizers.autoencoder.learning_rate = 0.0
+    config.losses.patch = 0.0
+    system = systems.build(config, None)
+    return system, jax.jit(lambda key: create(system, key))(jax.random.key(0))
+
+
+def test_what_refines_pictures_is_trained_by_an_optimizer_of_its_own(refining, batch):
+    system, state = refining
+    step = jax.jit(lambda state, batch: alternate.step(system, system.stages[0], 0, state, batch)[0])
+    after = step(step(step(state, batch), batch), batch)  # the first has a rate of 0, before the second the last layer is 0
+    before, after = (flat(each.params["autoencoder"]) for each in (state, after))
+    moved = {path for path in before if not np.array_equal(before[path], after[path])}
+    assert moved == {path for path in before if path.startswith("refinement/")}
+
+
+def test_a_refined_autoencoder_starts_as_components_of_mixed_and_mirrored_pictures_too(refining, system, sample):
+    (refined, fresh), shape = refining, (16, 16, 3)
+    entered = jax.jit(refined.stages[0].enter)(fresh, sample).params["autoencoder"]
+    plain = jax.jit(start_as_pca)(fresh.params["autoencoder"], sample["image"], keys.named(fresh.key, "pca"))
+    model = RefinedAutoencoder(shape, 24, 8, 1, 2)
+    error = jax.jit(lambda params, x: jnp.mean((model.apply({"params": params}, x) - x) ** 2))
+    mirrored = sample["image"][:, :, ::-1]
+    assert error(entered, mirrored) < 0.95 * error(plain, mirrored)
+    assert error(plain, sample["image"]) < error(entered, sample["image"]) < 2 * error(plain, sample["image"])
 
 
 def test_generate_is_deterministic_in_range_and_truncation_0_silences_noise(system, state, batch):
