@@ -64,7 +64,7 @@ class Autoencoder(nn.Module):
 
 
 def start_as_pca(params: dict, images: Array, key: Array) -> dict:
-    """The parameters of an Autoencoder with its linear paths set to the principal components of `images` [N, H, W, C].
+    """The parameters of an autoencoder with its linear paths set to the principal components of `images` [N, H, W, C].
 
     Latents then have mean square 1 over their dimensions together; directions that fewer than `latent` pictures leave
     open stay zero. Randomized subspace iteration (Halko et al. 2011, section 4.5): only matrices N x latent and

@@ -92,7 +92,7 @@ def test_a_stage_of_no_images_is_left_out_and_the_next_freezes_the_latents():
 
 @pytest.mark.parametrize("override, message", [
     ("generator.kind=mlp", r"generator\.kind = 'mlp'.*transformer"),
-    ("autoencoder.kind=wavelet", r"autoencoder\.kind = 'wavelet'.*linear, convolutional"),
+    ("autoencoder.kind=wavelet", r"autoencoder\.kind = 'wavelet'.*linear, refined, convolutional"),
     ("losses.penalty=none", r"losses\.penalty = 'none'.*gradient, finite_difference"),
     ("autoencoder.channels=(8, 8, 8, 8, 8)", r"data\.resolution = 16.*multiple of the 32"),
 ])
