@@ -178,7 +178,7 @@ frequencies like the data 22, 24, 21 of 32; diverse prompts 24, 23, 24 of 24; sk
 And with noise by words first: FD .0005, .0005, .0005 / .0104, .0104, .0138 / .102, .103, .109;
 R .980, .979, .980 / .944, .950, .967 / .803, .820, .828; 26, 24, 25 of 32; tone of A .547, .480, .475.
 
-At 64x64, PSNR of autoencoders, dB, A / B / concepts. Prototypes but for the first and the last; one seed:
+At 64x64, PSNR of autoencoders, dB, A / B / concepts. Prototypes but for the first two rows and the last; one seed:
 
     principal components, 688 / 1,024 / 1,280                             33.4 27.7 20.9 / 36.9 29.9 22.8 / 39.2 31.2 23.8
     688 as at 32x32, residual perceptrons, 102,400 images                 35.2 / 29.4 / 22.7
@@ -194,12 +194,12 @@ At 64x64, PSNR of autoencoders, dB, A / B / concepts. Prototypes but for the fir
     the recipe, 32,000 images, 2.7 minutes                                38.1 / 33.8 / 28.0
 Convolutions are taught by 6,400 images most of what they know: they need no more pictures of a thing than of any other.
 
-Seed 0, card of configs/evaluator.py at 64x64, 22.3 minutes on the Intel Xeon named in README, the rest as at
-32x32: FD .00005 / .0002 / .097 (reconstructions .00003 / .0001 / .0010), R .990 / .983 / .951 (real .990 / .983 / .902), 32 of 32,
-24 of 24, skin tone as asked .997 / .99. Before, autoencoder of 25,600 images: FD .00005 / .0002 / .095 (.00003 / .0001 / .0011), R of B
-.902, 30 of 32, 24 of 24, tone .997 / .99. A perfect sampler of training pictures has .00002, two thirds to four fifths of what reconstructions
-have. With 640,000 images of imitation and 128,000 of GAN, a quarter shorter, all is about as good: FD .00005 / .0002
-/ .094, R of B .934, 32 of 32, 24 of 24, tone .995 / .99. A model's FD cannot be expected within 1.5 times of these, and is below the sum of both.
+Seed 0, card of configs/evaluator.py at 64x64, 22.3 minutes on the Intel Xeon named in README, the rest as at 32x32:
+FD .00005 / .0002 / .097 (reconstructions .00003 / .0001 / .0010), R .990 / .983 / .951 (real .990 / .983 / .902), 32 of 32,
+24 of 24, skin tone as asked .997 / .99. Before, autoencoder of 25,600 images: FD .00005 / .0002 / .095 (.00003 / .0001 / .0011),
+R of B .902, 30 of 32, 24 of 24, tone .997 / .99. With 640,000 images of imitation and 128,000 of GAN, a quarter fewer:
+FD .00005 / .0002 / .094, R of B .934, 32 of 32, 24 of 24, tone .995 / .99. A perfect sampler of training pictures has .00002, two
+thirds to four fifths of what reconstructions have, so a model's FD is hardly within 1.5 times theirs; it is below the sum of both.
 """
 
 from ml_collections import ConfigDict

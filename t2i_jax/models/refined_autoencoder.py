@@ -14,6 +14,7 @@ from einops import rearrange
 from jax import Array
 
 from t2i_jax.models.convolutions import Conv
+from t2i_jax.models.layers import patchify
 
 
 class RefinedAutoencoder(nn.Module):
@@ -77,10 +78,9 @@ class Refinement(nn.Module):
 
     @nn.compact
     def __call__(self, images: Array) -> Array:
-        sides = {"p": self.step, "q": self.step}
         conv = lambda features, name, **options: Conv(features, dtype=self.dtype, name=name, **options)
-        h = conv(self.channels, "first")(rearrange(images, "b (h p) (w q) c -> b h w (p q c)", **sides))
+        h = conv(self.channels, "first")(patchify(images, self.step))
         for number in range(self.blocks):
             h = h + conv(self.channels, f"block_{number}")(nn.silu(h))
         added = conv(self.step**2 * images.shape[-1], "last", kernel_init=nn.initializers.zeros)(nn.silu(h))
-        return images + rearrange(added, "b h w (p q c) -> b (h p) (w q) c", **sides)
+        return images + rearrange(added, "b h w (p q c) -> b (h p) (w q) c", p=self.step, q=self.step)

@@ -66,7 +66,8 @@ def build(config: ConfigDict, tokenizer) -> System:
     configs.require(bool(text.tuned) or not lengths.text, "stages.text", lengths.text,
                     "0, for no layer of a language model is tuned: set text.kind = 'tuned' and text.tuned_layers")
     latents = _latents.build(config, shape, losses, **dtype)
-    configs.require(len(latents.shape) == 1, "autoencoder.kind", config.autoencoder.kind, "linear, refined: a latent that is one vector")
+    configs.require(len(latents.shape) == 1, "autoencoder.kind", config.autoencoder.kind,
+                    "linear, refined: a latent that is one vector")
     generator = configs.choice(config, "generator", {"attending": AttendingGenerator}, latent=latents.shape[0], **dtype)
     configs.require(generator.attention % generator.heads == 0, "generator.heads", generator.heads,
                     f"a divisor of generator.attention = {generator.attention}")
