@@ -5,7 +5,8 @@ language: taking the skin tones, then the direction, then the gender away leads 
 
     🧑‍🚒 firefighter  <  👩‍🚒 woman firefighter  <  👩🏿‍🚒 woman firefighter, dark skin tone
 
-Without a tone OpenMoji's people are yellow. No name says so; in English a caption does, or no words could ask for 👩‍🚒 itself.
+Without a tone OpenMoji's people are yellow, and some names stand above others: "cat" above "grinning cat". No words could ask for
+👩‍🚒 or 🐈 itself, so in English a caption of its own does: "woman firefighter, yellow skin tone", "plain cat".
 """
 
 import re
@@ -18,6 +19,7 @@ from t2i_jax.errors import UserError
 JOINER, VARIANT, FACING_RIGHT = "\u200d", "\ufe0f", "\u27a1"
 TONES = "🏻🏼🏽🏾🏿"
 UNTONED = "yellow skin tone"
+PLAIN = "plain {}"
 GENDER_SIGNS = {"♀": "woman", "♂": "man"}
 PEOPLE = {"👩": ("🧑", "woman"), "👨": ("🧑", "man"), "👧": ("🧒", "woman"), "👦": ("🧒", "man"), "👵": ("🧓", "woman"),
           "👴": ("🧓", "man"), "👸": ("🫅", "woman"), "🤴": ("🫅", "man"), "🤰": ("🫄", "woman"), "🫃": ("🫄", "man"),
@@ -159,6 +161,19 @@ def structure(bare: str) -> Structure:
 
 def captions(bare: str, language: str = "en") -> tuple[str, ...]:
     """Captions of one emoji from the most general to the most detailed, without repeats; () where it has no name."""
+    levels = _levels(bare, language)
+    plain = language == "en" and levels and levels[-1] in _above_others()
+    return (*levels, PLAIN.format(levels[-1])) if plain else levels
+
+
+@cache
+def _above_others() -> frozenset[str]:
+    """English captions that more detailed ones follow."""
+    return frozenset(level for bare in emojis() for level in _levels(bare, "en")[:-1])
+
+
+def _levels(bare: str, language: str) -> tuple[str, ...]:
+    """Captions that names give."""
     base, family, gender, tones = structure(bare)
     own = name(base, language)
     if not own:

@@ -20,8 +20,8 @@ from t2i_jax.models.layers import patchify
 class RefinedAutoencoder(nn.Module):
     """images [B, *image_shape] in [-1, 1] <-> latents [B, latent] (VAE, Kingma & Welling 2014), started by `start_as_pca`.
 
-    The posterior's spread is the same for all pictures, as that of principal components is (Tipping & Bishop 1999).
-    channels, blocks, step: of the `Refinement`.
+    The posterior's log variance is the same for all pictures, as that of principal components is (Tipping & Bishop 1999); it
+    starts at `log_variance`, each latent's own of mean square 1. channels, blocks, step: of the `Refinement`.
     """
 
     image_shape: tuple[int, int, int]  # H, W, C
@@ -29,6 +29,7 @@ class RefinedAutoencoder(nn.Module):
     channels: int = 48
     blocks: int = 2
     step: int = 2
+    log_variance: float = -7.0
     remat: bool = False
     dtype: jnp.dtype | None = None
 
@@ -44,7 +45,7 @@ class RefinedAutoencoder(nn.Module):
 
     def setup(self):
         self.linear_encoder = nn.Dense(self.latent, dtype=self.dtype)
-        self.spread = self.param("spread", nn.initializers.constant(-5.0), (self.latent,))
+        self.spread = self.param("spread", nn.initializers.constant(self.log_variance), (self.latent,))
         self.linear_decoder = nn.Dense(math.prod(self.image_shape), dtype=self.dtype)
         refinement = nn.remat(Refinement) if self.remat else Refinement
         self.refinement = refinement(self.channels, self.blocks, self.step, self.dtype)

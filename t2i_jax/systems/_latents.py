@@ -105,13 +105,13 @@ def build(config: ConfigDict, shape: tuple[int, int, int], losses: AutoencoderLo
     def decode(params: dict, z: Array) -> Array:
         return autoencoder.apply({"params": params["autoencoder"]}, z, method="decode")
 
-    def varied(images: Array, example_keys: Array) -> Array:
-        if losses.mirror:
+    def varied(images: Array, example_keys: Array, mirrored: bool) -> Array:
+        if mirrored:
             images = mirror(images, keys.named(example_keys, "mirror"))
         return cut_mix(images, keys.named(example_keys, "cut mix"), losses.cut_mix) if losses.cut_mix else images
 
     def pictures(turn: Turn) -> Array:
-        return varied(turn.batch["image"], turn.keys)
+        return varied(turn.batch["image"], turn.keys, losses.mirror)
 
     def reconstruct(turn: Turn, images: Array) -> tuple[Array, Array, Array]:
         mean, log_variance = encode(turn.params, images)
@@ -147,7 +147,7 @@ def build(config: ConfigDict, shape: tuple[int, int, int], losses: AutoencoderLo
         params, images = state.params["autoencoder"], sample["image"]
         if isinstance(autoencoder, RefinedAutoencoder):  # which moves its linear code but little afterwards
             draws = [keys.per_example(keys.named(state.key, f"varied {draw}"), len(images)) for draw in range(VARIED)]
-            images = jnp.concatenate([images, *(varied(images, draw) for draw in draws)])
+            images = jnp.concatenate([images, *(varied(images, draw, mirrored=True) for draw in draws)])
         fitted = start_as_pca(params, images, keys.named(state.key, "pca"))
         average = jax.tree.map(jnp.copy, fitted)
         return dataclasses.replace(

@@ -31,6 +31,8 @@ def of(english, split):
     ("😎", ("face", "smiling face", "smiling face with sunglasses")),
     ("🇱🇸", ("flag", "flag of lesotho")),
     ("➡", ("arrow", "right arrow")),
+    ("🐈", ("cat", "plain cat")),
+    ("😀", ("face", "grinning face", "plain grinning face")),
     ("🕒", ("clock", "clock at three o’clock", "three o’clock")),
 ])
 def test_captions_go_from_general_to_detailed(emoji, captions):
@@ -47,6 +49,11 @@ def test_whoever_can_have_a_tone_can_be_asked_for_without_one(english):
     people = [picture for picture in english if picture.family in toned]
     assert len(people) > 1900 and {said[picture.captions[-1]] for picture in people} == {1}
     assert openmoji_captions.captions("🧑‍🚒", "zh") == ("消防员",)  # no word of OpenMoji's or ours for it
+
+
+def test_every_picture_has_a_caption_of_its_own(english):
+    said = Counter(text for picture in english for text in picture.captions)
+    assert {said[picture.captions[-1]] for picture in english} == {1}
 
 
 def test_unknown_language_is_refused():

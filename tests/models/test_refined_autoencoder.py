@@ -12,7 +12,7 @@ from t2i_jax.models.autoencoders import start_as_pca
 from t2i_jax.models.refined_autoencoder import RefinedAutoencoder, Refinement
 
 SHAPE, LATENT = (8, 12, 3), 6
-MODEL = RefinedAutoencoder(SHAPE, LATENT, channels=5, blocks=2, step=2)
+MODEL = RefinedAutoencoder(SHAPE, LATENT, channels=5, blocks=2, step=2, log_variance=-5.0)
 REFINEMENT = Refinement(channels=5, blocks=2, step=2)
 IMAGES = jnp.asarray(np.random.default_rng(0).uniform(-1, 1, (9, *SHAPE)), jnp.float32)
 
