@@ -348,7 +348,7 @@ def refining():
         config.autoencoder = {"kind": "refined", "latent": 24, "channels": 8, "blocks": 1, "step": 2, "remat": False}
         config.optimizers.refinement = config.optimizers.autoencoder.copy_and_resolve_references()
     config.optimizers.autoencoder.learning_rate = 0.0
-    config.losses.patch = 0.0
+    config.losses.patch, config.losses.mirror = 0.0, False
     system = systems.build(config, None)
     return system, jax.jit(lambda key: create(system, key))(jax.random.key(0))
 
@@ -362,7 +362,7 @@ def test_what_refines_pictures_is_trained_by_an_optimizer_of_its_own(refining, b
     assert moved == {path for path in before if path.startswith("refinement/")}
 
 
-def test_a_refined_autoencoder_starts_as_components_of_mixed_and_mirrored_pictures_too(refining, system, sample):
+def test_a_refined_autoencoder_starts_as_components_of_mirrored_pictures_too_wherever_it_learns_none(refining, system, sample):
     (refined, fresh), shape = refining, (16, 16, 3)
     entered = jax.jit(refined.stages[0].enter)(fresh, sample).params["autoencoder"]
     plain = jax.jit(start_as_pca)(fresh.params["autoencoder"], sample["image"], keys.named(fresh.key, "pca"))
