@@ -20,8 +20,8 @@ from t2i_jax.models.layers import patchify
 class RefinedAutoencoder(nn.Module):
     """images [B, *image_shape] in [-1, 1] <-> latents [B, latent] (VAE, Kingma & Welling 2014), started by `start_as_pca`.
 
-    The posterior's log variance is the same for all pictures, as that of principal components is (Tipping & Bishop 1999); it
-    starts at `log_variance`, each latent's own of mean square 1. channels, blocks, step: of the `Refinement`.
+    The posterior's spread is the same for all pictures, as that of principal components is (Tipping & Bishop 1999).
+    channels, blocks, step: of the `Refinement`. log_variance: the spread's at the start, beside latents of mean square 1.
     """
 
     image_shape: tuple[int, int, int]  # H, W, C
