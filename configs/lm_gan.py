@@ -49,7 +49,7 @@ def get_config(arg: str = "") -> ConfigDict:
     config = read(Path(__file__).with_name("quickstart.py"), "tiny" if arg == "tiny" else "")
     config.system = "lm_gan"
     config.text = ConfigDict({"kind": "cached", "encoder": MINILM, "width": 128, "tuned_layers": 0, "stored": "float16"})
-    config.data.update(whole=False, complete=False)  # of completed captions no features are stored
+    config.data.update(whole=False, choices=0, complete=False)  # of completed captions no features are stored
     config.generator = ConfigDict({
         "kind": "attending", "width": 512, "hidden": 1024, "blocks": 4, "heads": 4, "attention": 128, "remat": False,
     })

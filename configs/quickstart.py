@@ -249,7 +249,7 @@ def get_config(arg: str = "") -> ConfigDict:
         "source": "openmoji", "path": "", "resolution": 32, "channels": 3, "languages": ("en",), "limit": 0,
         "template": "{}", "heldout_fraction": 0.05, "denoise": False, "drop_near_duplicates": False,
         "flip": False, "rotate": 0.0, "scale": 0.0, "vocabulary": 4096, "text_length": 20, "sample": 4096, "noise": 4,
-        "whole": True, "complete": True,
+        "whole": True, "complete": True, "choices": 0,
     })
     config.text = ConfigDict({"width": 128, "depth": 0, "heads": 4, "hidden": 256, "bound": True})  # a bag of placed words
     config.autoencoder = ConfigDict({
@@ -296,23 +296,26 @@ def get_config(arg: str = "") -> ConfigDict:
 
 def larger(config: ConfigDict) -> None:
     """64x64 pictures: more latents, and an autoencoder whose convolutions refine what so few return, which few images teach."""
-    config.data.resolution = 64
+    config.data.update(resolution=64, choices=1)
     config.autoencoder = ConfigDict({
         "kind": "refined", "latent": 1280, "channels": 48, "blocks": 2, "step": 2, "log_variance": -7.0, "remat": False,
     })
     config.generator.last_hidden = 2048
     config.losses.update(cut_mix=0.75, mirror=False)
-    config.stages.autoencoder = 38_400
+    config.stages.update(autoencoder=38_400, imitation=563_200, gan=108_800)
     brief = dict(b1=0.9, warmup_images=6_400, decay_end=38_400, final=0.01)
     config.optimizers.autoencoder = optimizer(learning_rate=5e-5, **brief)
     config.optimizers.refinement = optimizer(learning_rate=2e-3, **brief)
+    config.optimizers.imitation.update(decay_start=281_600, decay_end=563_200)
+    for name in ("discriminator", "generator"):
+        config.optimizers[name].update(decay_start=54_400, decay_end=108_800)
     config.ema.autoencoder = 2_000.0
 
 
 def tiny(config: ConfigDict) -> None:
     """Every part as small as it works: seconds."""
     config.batch_size, config.scan_length = 16, 4
-    config.data.update(resolution=16, limit=96, vocabulary=512, sample=64, noise=8)
+    config.data.update(resolution=16, limit=96, vocabulary=512, sample=64, noise=8, choices=2)
     config.text.update(width=16, depth=1, heads=2, hidden=16)
     config.autoencoder.update(latent=24, encoder_hidden=32, width=32, hidden=32, blocks=1)
     config.patches.update(width=8)

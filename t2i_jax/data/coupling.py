@@ -67,9 +67,9 @@ class Coupling:
         return chosen
 
 
-def normal(seed: int, index: np.ndarray, dimensions: int) -> np.ndarray:
-    """Standard normal numbers by index [N]: float32 [N, dimensions]."""
-    draws = np.stack([uniform(bits(seed, f"noise {d}", index)) for d in range(dimensions)], axis=1)
+def normal(seed: int, index: np.ndarray, dimensions: int, draw: str = "noise") -> np.ndarray:
+    """Standard normal numbers by index [N] and the name of the draw: float32 [N, dimensions]."""
+    draws = np.stack([uniform(bits(seed, f"{draw} {d}", index)) for d in range(dimensions)], axis=1)
     return ndtri(np.maximum(draws, 2.0**-53)).astype(np.float32)
 
 

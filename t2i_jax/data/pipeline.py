@@ -27,6 +27,7 @@ CACHE_BYTES = 512 * 2**20  # data sets up to this size stay in memory
 ENDLESS = 2**48  # stacks of batches
 
 WHOLE = "whole_"  # before the names of the text entries of whole sentences
+CHOICE = "choice_"  # before the names of what belongs to draws of noise that have no picture beside them
 
 Batch = dict[str, np.ndarray]
 
@@ -73,6 +74,10 @@ class Examples:
         self._general = None  # bool: captions of several pictures, where whole sentences are asked for
         if whole:
             self._general = np.bincount([number for row in rows for number in set(row)], minlength=len(self._texts)) > 1
+            own = real & ~self._told[:, None]
+            some = own & self._general[self._captions]
+            self._open = np.argwhere(some if some.any() else own)  # (picture, place) of them; of data that have none, of any
+            self._often = np.cumsum(1 / self._counts[self._open[:, 0]])  # how often `captions` draws them, added up
         self._noise = noise
         self._coupling = Coupling(prepared, tokenizer or text, rows[: len(prepared)], noise) if noise and coupled else None
         size = len(prepared) * prepared.resolution**2 * prepared.channels
@@ -94,12 +99,16 @@ class Examples:
 
     def gather(self, pictures: np.ndarray, captions: np.ndarray) -> Batch:
         """A batch of the pictures [N] with captions of these numbers [N]."""
-        batch = {"image": self._images(pictures), **self._text(captions), "caption": self._ids[captions],
-                 "captions": self._all_ids[pictures]}
+        return {"image": self._images(pictures), **self._said(pictures, captions), "caption": self._ids[captions],
+                "captions": self._all_ids[pictures]}
+
+    def _said(self, pictures: np.ndarray, captions: np.ndarray) -> Batch:
+        """The text entries of captions of these numbers [N], and of whole sentences where they are asked for."""
+        text = self._text(captions)
         if self._general is not None:
             whole = np.where(self._general[captions], self.captions(pictures), captions)
-            batch |= {WHOLE + name: entry for name, entry in self._text(whole).items()}
-        return batch
+            text |= {WHOLE + name: entry for name, entry in self._text(whole).items()}
+        return text
 
     def _images(self, pictures: np.ndarray) -> np.ndarray:
         """Prepared and completed pictures by number [N]: uint8 [N, H, W, C]."""
@@ -110,14 +119,27 @@ class Examples:
             images[told] = self._completed.images[pictures[told] - len(self._prepared)]
         return images
 
-    def couple(self, pictures: np.ndarray, captions: np.ndarray, seed: int, index: np.ndarray) -> tuple[np.ndarray, Batch]:
-        """Noise of the global example indices [N], and which of its caption's pictures each stands for."""
+    def couple(self, pictures: np.ndarray, captions: np.ndarray, seed: int, index: np.ndarray,
+               draw: str = "noise") -> tuple[np.ndarray, Batch]:
+        """Noise of the global example indices [N], and which of its caption's pictures each stands for; `draw` names it."""
         if not self._noise:
             return pictures, {}
-        noise = normal(seed, index, self._noise)
+        noise = normal(seed, index, self._noise, draw)
         if self._coupling is not None:
             pictures = self._coupling.choose(pictures, captions, noise)
         return pictures, {"noise": noise}
+
+    def choices(self, count: int, seed: int, index: np.ndarray) -> Batch:
+        """`count` draws of noise for each global example index [N], under captions of several pictures: leaves [N, count, ...].
+
+        Such captions come as often beside each other as `captions` picks them. Data that have none give any."""
+        places = (index[:, None] * np.uint64(count) + np.arange(count, dtype=np.uint64)).ravel()
+        drawn = np.searchsorted(self._often, uniform(bits(seed, "choice", places)) * self._often[-1], side="right")
+        pictures, slots = self._open[np.minimum(drawn, len(self._open) - 1)].T
+        captions = self._captions[pictures, slots]
+        pictures, noise = self.couple(pictures, captions, seed, places, CHOICE)
+        entries = self._said(pictures, captions) | noise
+        return {CHOICE + name: rearrange(leaf, "(n c) ... -> n c ...", c=count) for name, leaf in entries.items()}
 
     def flippable(self, pictures: np.ndarray) -> np.ndarray:
         """bool [N]: pictures of whom no caption speaks of a side or of something that is read."""
@@ -126,7 +148,7 @@ class Examples:
 
 def batches(prepared: Prepared, text: Text, *, batch_size: int, scan_length: int, text_length: int, seed: int,
             start: int = 0, augment: Augment = Augment(), noise: int = 0, coupled: bool = True,
-            whole: bool = False, tokenizer: Tokenizer | None = None, completed: Completed | None = None,
+            whole: bool = False, choices: int = 0, tokenizer: Tokenizer | None = None, completed: Completed | None = None,
             rows: np.ndarray | None = None, prefetch: int = 2) -> Iterator[Batch]:
     """Endless stacks of K = `scan_length` batches, of each the B = len(rows) places that this process reads, all by default.
 
@@ -136,11 +158,12 @@ def batches(prepared: Prepared, text: Text, *, batch_size: int, scan_length: int
     0 (a caption is wrong for a picture if it is none of these); index uint32 [K, B], low 32 bits of the global example index;
     where `noise` is not 0, noise float32 [K, B, noise], standard normal, which if `coupled` chose the picture among its
     caption's (coupling.py); if `whole` the entries of `text` again, WHOLE before their names, of whole sentences: the caption
-    itself where it stands for this picture alone, else the picture's most detailed one. An epoch shows `completed` pictures too
-    (completion.py). What a place holds does not depend on which others are read beside it."""
+    itself where it stands for this picture alone, else the picture's most detailed one; of as many `choices` [K, B, choices, ...],
+    CHOICE before their names, the same entries and noise of captions that stand for several pictures. An epoch shows `completed`
+    pictures too (completion.py). What a place holds does not depend on which others are read beside it."""
     rows = np.arange(batch_size) if rows is None else rows
     examples = Examples(prepared, text, text_length, noise, tokenizer, coupled, whole, completed)
-    stacks = _Stacks(examples, batch_size, scan_length, seed, start, augment, rows)
+    stacks = _Stacks(examples, batch_size, scan_length, seed, start, augment, rows, choices)
     options = grain.ReadOptions(num_threads=1 if prefetch else 0, prefetch_buffer_size=prefetch)
     return iter(grain.MapDataset.source(stacks).to_iter_dataset(options))
 
@@ -165,9 +188,9 @@ class _Stacks:
     """Random access to stacks of batches by number: what Grain calls a source."""
 
     def __init__(self, examples: Examples, batch_size: int, scan_length: int, seed: int, start: int, augment: Augment,
-                 rows: np.ndarray):
+                 rows: np.ndarray, choices: int):
         self._examples, self._seed, self._start, self._augment = examples, seed, start, augment
-        self._shape, self._rows = (scan_length, batch_size), rows
+        self._shape, self._rows, self._choices = (scan_length, batch_size), rows, choices
 
     def __len__(self) -> int:
         return ENDLESS
@@ -184,6 +207,8 @@ class _Stacks:
         data["image"] = augmentation.apply(self._augment, data["image"], self._examples.flippable(pictures),
                                            self._seed, index)
         data["index"] = index.astype(np.uint32)
+        if self._choices:
+            data |= self._examples.choices(self._choices, self._seed, index)
         return {name: rearrange(leaf, "(k b) ... -> k b ...", k=scan) for name, leaf in data.items()}
 
 

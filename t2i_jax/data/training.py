@@ -47,7 +47,13 @@ class DataOptions:
     noise: int = 0  # dimensions of noise beside every example; 0: captions and pictures alone
     coupled: bool = True  # noise chooses among the pictures of one caption: fitted to all pictures when training begins
     whole: bool = False  # beside a caption of several pictures, the chosen picture's most detailed one: for generator.kind "choosing"
+    choices: int = 0  # draws of noise beside each example, under captions of several pictures; `whole` alone. They show no picture
     complete: bool = False  # also pictures for captions that the data lack, where others tell them: see completion.py
+
+    def __post_init__(self):
+        if self.choices and not (self.whole and self.noise):
+            raise UserError(f"config: data.choices = {self.choices} is impossible; accepted: 0 where data.whole is False or "
+                            "data.noise 0, because noise chooses whole sentences")
 
 
 Shape = tuple[tuple[int, ...], np.dtype]  # without the axes of a batch, and the type
@@ -56,12 +62,15 @@ Shape = tuple[tuple[int, ...], np.dtype]  # without the axes of a batch, and the
 def example_shapes(options: DataOptions, text: dict[str, Shape], captions: int) -> dict[str, Shape]:
     """What `pipeline.batches` gives of one example; text: the captions' entries, captions: how many the picture with most has."""
     shapes = {"image": ((options.resolution, options.resolution, options.channels), np.uint8), "index": ((), np.uint32),
-              "caption": ((), np.uint32), "captions": ((captions,), np.uint32), **text}
+              "caption": ((), np.uint32), "captions": ((captions,), np.uint32)}
+    said = dict(text)
     if options.whole:
-        shapes |= {pipeline.WHOLE + name: entry for name, entry in text.items()}
+        said |= {pipeline.WHOLE + name: entry for name, entry in text.items()}
     if options.noise:
-        shapes["noise"] = ((options.noise,), np.float32)
-    return shapes
+        said["noise"] = ((options.noise,), np.float32)
+    if options.choices:
+        shapes |= {pipeline.CHOICE + name: ((options.choices, *shape), kind) for name, (shape, kind) in said.items()}
+    return shapes | said
 
 
 class TrainingData:
@@ -88,7 +97,8 @@ class TrainingData:
             self.train, self.text, batch_size=batch_size, scan_length=scan_length, seed=seed, start=start,
             text_length=self.options.text_length, rows=rows,
             augment=Augment(self.options.flip, self.options.rotate, self.options.scale), noise=self.options.noise,
-            tokenizer=self._tokenizer, coupled=self.options.coupled, whole=self.options.whole, completed=self._completed,
+            tokenizer=self._tokenizer, coupled=self.options.coupled, whole=self.options.whole, choices=self.options.choices,
+            completed=self._completed,
         )
 
     @cached_property

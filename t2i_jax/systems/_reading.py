@@ -24,6 +24,7 @@ from t2i_jax.pretrained import captions
 from t2i_jax.pretrained.captions import LanguageText
 
 WHOLE = "whole_"  # before the names of the text entries of whole sentences, see data/pipeline.py
+CHOICE = "choice_"  # and of what belongs to draws of noise without pictures [B, C, ...]
 BLEND = "blend"  # entry of a batch [B, K]: each of its other text entries holds K captions, [B, K, ...], to be mixed so
 
 
@@ -59,6 +60,14 @@ class Reader(NamedTuple):
     def read_whole(self, params: dict, batch: dict) -> Reading:
         """The whole sentences of a batch, by the parameters of all players."""
         return self.unmixed(params["text"], {name: batch[WHOLE + name] for name in self.entries})
+
+    def read_choices(self, params: dict, batch: dict) -> tuple[Array, Array, Array]:
+        """Of the draws of noise beside a batch: sentences of their captions, whole sentences and noise, [B, C, any] each."""
+        parts = {name.removeprefix(CHOICE): entry for name, entry in batch.items() if name.startswith(CHOICE)}
+        noise = parts["noise"]
+        flat = {name: rearrange(entry, "b c ... -> (b c) ...") for name, entry in parts.items()}
+        apart = lambda reading: rearrange(reading.sentence, "(b c) d -> b c d", c=noise.shape[1])
+        return apart(self.read(params, flat)), apart(self.read_whole(params, flat)), noise
 
     def read(self, params: dict, batch: dict) -> Reading:
         """The captions of a batch, by the parameters of all players.

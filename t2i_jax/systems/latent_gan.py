@@ -104,6 +104,9 @@ def build(config: ConfigDict, tokenizer) -> System:
     choosing = isinstance(generator, ChoosingGenerator)
     configs.require(not choosing or data.get("whole", False), "data.whole", False,
                     "True where generator.kind is 'choosing', which learns from whole sentences")
+    choices = data.get("choices", 0)
+    configs.require(choices == 0 or choosing and choices > 0, "data.choices", choices,
+                    "0, or more where generator.kind is 'choosing', which learns from them")
     game = adversarial.by_name(losses.adversarial)
 
     def heard(caption: Reading) -> tuple[Array, ...]:
@@ -123,19 +126,27 @@ def build(config: ConfigDict, tokenizer) -> System:
     def imagine(params: dict, noise: Array, caption: Reading) -> Array:
         return at_least_float32(generator.apply({"params": params["generator"]}, noise, *heard(caption)))
 
-    def chosen(params: dict, noise: Array, caption: Reading) -> Array:
+    def chosen(params: dict, noise: Array, sentence: Array) -> Array:
         """What noise adds to sentences."""
-        return at_least_float32(generator.apply({"params": params["generator"]}, noise, caption.sentence, method="choose"))
+        return at_least_float32(generator.apply({"params": params["generator"]}, noise, sentence, method="choose"))
 
     def drawn(params: dict, sentence: Array) -> Array:
         """Latents of completed sentences."""
         return at_least_float32(generator.apply({"params": params["generator"]}, sentence, method="draw"))
 
-    def choice_loss(caption: Reading, more: Array, whole: Reading) -> Array:
-        """How far completed sentences are from whole ones, as a share of how these differ. It does not teach what words mean."""
-        told, wanted = jax.lax.stop_gradient((at_least_float32(caption.sentence), at_least_float32(whole.sentence)))
-        spread = jnp.mean(jnp.sum((wanted - jnp.mean(wanted, axis=0, keepdims=True)) ** 2, axis=1))
-        return jnp.mean(jnp.sum((told + more - wanted) ** 2, axis=1)) / (spread + 1e-9)
+    def choice_loss(turn: Turn, caption: Reading, more: Array, whole: Reading) -> Array:
+        """How far completed sentences are from whole ones, as a share of how these differ. It does not teach what words mean.
+
+        Those of the batch, to which noise adds `more`, and those of `data.choices` beside it.
+        """
+        told, wanted, added = (x[:, None] for x in (caption.sentence, whole.sentence, more))
+        if choices:
+            told_too, wanted_too, noise = text.read_choices(turn.params, turn.batch)
+            pairs = (told, told_too), (wanted, wanted_too), (added, chosen(turn.params, noise, told_too))
+            told, wanted, added = (jnp.concatenate(pair, axis=1) for pair in pairs)  # every device keeps its examples
+        told, wanted = jax.lax.stop_gradient((at_least_float32(told), at_least_float32(wanted)))
+        spread = jnp.mean(jnp.sum((wanted - jnp.mean(wanted, axis=(0, 1), keepdims=True)) ** 2, axis=-1))
+        return jnp.mean(jnp.sum((told + added - wanted) ** 2, axis=-1)) / (spread + 1e-9)
 
     def fresh_noise(example_keys: Array) -> Array:
         return keys.normal(keys.named(example_keys, "noise"), (data.noise,))
@@ -148,7 +159,7 @@ def build(config: ConfigDict, tokenizer) -> System:
         whole = text.read_whole(turn.params, turn.batch)
         made = drawn(turn.params, whole.sentence)
         terms = {"imitation": latents.miss(turn, latents.of(turn), made, losses.corner),
-                 "choice": choice_loss(caption, chosen(turn.params, turn.batch["noise"], caption), whole)}
+                 "choice": choice_loss(turn, caption, chosen(turn.params, turn.batch["noise"], caption.sentence), whole)}
         return terms["imitation"] + losses.choice * terms["choice"], ({}, terms)
 
     def judge(params: dict, z: Array, sentence: Array) -> Judgement:
@@ -203,7 +214,7 @@ def build(config: ConfigDict, tokenizer) -> System:
         caption = text.read(turn.params, turn.batch)
         known = jax.lax.stop_gradient(caption.sentence)  # what players other than the generator see of it
         if choosing:
-            more = chosen(turn.params, turn.batch["noise"], caption)
+            more = chosen(turn.params, turn.batch["noise"], caption.sentence)
             fake = drawn(turn.params, caption.sentence + more)
         else:
             fake = imagine(turn.params, turn.batch["noise"], caption)
@@ -214,7 +225,7 @@ def build(config: ConfigDict, tokenizer) -> System:
         copied = latents.miss(turn, real, fake, losses.corner)
         terms = {"gan": gan, "contrastive": contrastive, "imitation": copied}
         if choosing:
-            terms["choice"] = choice_loss(caption, more, text.read_whole(turn.params, turn.batch))
+            terms["choice"] = choice_loss(turn, caption, more, text.read_whole(turn.params, turn.batch))
             copied += losses.choice * terms["choice"]
         loss = gan + losses.contrastive * contrastive + losses.imitation * copied
         few = slice(None, None, 8)  # captions enough to see whether noise changes what is drawn

@@ -94,6 +94,46 @@ def test_whole_sentences_say_more_only_where_a_caption_stands_for_several_pictur
     assert not any(name.startswith("whole_") for name in first(data, tokenizer, 4, LENGTH))
 
 
+def test_choices_are_draws_of_noise_under_captions_of_several_pictures(data, tokenizer):
+    for number, row in enumerate(data.words):
+        row["captions"] = (f"no {number}", *row["captions"])
+    options = {"augment": Augment(), "whole": True, "noise": 4}
+    stacks = flat(take(data, tokenizer, 40, choices=3, **options))
+    texts = [row["captions"] for row in data.words]
+    open_texts = sorted({text for own in texts for text in own if sum(text in other for other in texts) > 1})
+    encoded = {tokenizer.encode([text], LENGTH)[0].tobytes(): text for text in (*open_texts, *(own[-1] for own in texts))}
+    captions, wholes = ([[encoded[row.tobytes()] for row in rows] for rows in stacks[name]]
+                        for name in ("choice_tokens", "choice_whole_tokens"))
+    assert {text for row in captions for text in row} == set(open_texts)
+    examples = pipeline.Examples(data, tokenizer, LENGTH, noise=4, whole=True)
+    numbers = {text: number for number, text in enumerate(dict.fromkeys(text for own in texts for text in own))}
+    for place, (row, wholes) in enumerate(zip(captions, wholes, strict=True)):
+        among = np.array([numbers[text] for text in row])
+        anyone = np.array([[text in own for own in texts].index(True) for text in row])
+        chosen = examples._coupling.choose(anyone, among, stacks["choice_noise"][place])
+        assert [texts[picture][-1] for picture in chosen] == wholes
+    drawn = [text for row in captions for text in row]
+    usual = [text for text in (data_caption(texts, number) for number in stacks["caption"]) if text in open_texts]
+    share = lambda found: np.array([found.count(text) / len(found) for text in open_texts])
+    np.testing.assert_allclose(share(drawn), share(usual), atol=0.06)
+    assert np.abs(stacks["choice_noise"].mean()) < 0.05 and np.abs(stacks["choice_noise"].std() - 1) < 0.05
+    assert len(np.unique(stacks["choice_noise"].reshape(-1, 4), axis=0)) == 3 * len(stacks["noise"])
+    assert not np.isin(stacks["choice_noise"], stacks["noise"]).any()
+    same({name: leaf for name, leaf in stacks.items() if not name.startswith("choice_")}, flat(take(data, tokenizer, 40, **options)))
+
+
+def data_caption(texts, number):
+    return next(text for own in texts for text in own if caption_id(text) == number)
+
+
+def test_choices_of_data_without_captions_of_several_pictures_choose_nothing(data, tokenizer):
+    for number, row in enumerate(data.words):
+        row["captions"] = (f"no {number}",)
+    stacks = flat(take(data, tokenizer, 20, whole=True, noise=4, choices=2))
+    np.testing.assert_array_equal(stacks["choice_tokens"], stacks["choice_whole_tokens"])
+    assert len(np.unique(stacks["choice_tokens"].reshape(-1, LENGTH), axis=0)) == len(data)
+
+
 @pytest.mark.parametrize("start", [16, 48, 7 * 16])
 def test_a_stream_resumes_from_its_next_index(data, tokenizer, start):
     stacks = take(data, tokenizer, start // 16 + 2)
@@ -108,9 +148,10 @@ def test_order_does_not_depend_on_batch_size_scan_length_or_prefetch(data, token
 
 @pytest.mark.parametrize("processes", [2, 4])
 def test_processes_together_hold_the_single_process_batch(data, tokenizer, processes):
-    whole = take(data, tokenizer, 2)
+    options = {"whole": True, "noise": 2, "choices": 2}
+    whole = take(data, tokenizer, 2, **options)
     shares = [np.arange(8)[index::processes] for index in range(processes)]  # any places, not neighbours alone
-    parts = [take(data, tokenizer, 2, rows=rows) for rows in shares]
+    parts = [take(data, tokenizer, 2, rows=rows, **options) for rows in shares]
     for number, expected in enumerate(whole):
         for rows, part in zip(shares, parts, strict=True):
             same(part[number], {name: leaf[:, rows] for name, leaf in expected.items()})

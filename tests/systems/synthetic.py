@@ -37,7 +37,15 @@ def examples(seed, *shape, resolution=16, length=config().data.text_length):
     colour = np.stack([np.cos(first), np.sin(first), np.cos(2 * first)], -1)[..., None, None, :]
     image = 127.5 + 60 * slope[..., None] + 50 * colour + rng.normal(0, 8, (*shape, resolution, resolution, 3))
     short_id, long_id = first, 100 * first + second
+    choices = [rng.permutation(tokens.reshape(-1, length)).reshape(tokens.shape) for _ in range(config().data.choices)]
+    choice = np.stack(choices, -2)  # of other pictures' captions
+    chosen = choice + (choice > 0) * rng.integers(1, WORDS, (*choice.shape[:-1], 1))
     return {
+        "choice_tokens": choice,
+        "choice_mask": choice != 0,
+        "choice_whole_tokens": chosen,
+        "choice_whole_mask": chosen != 0,
+        "choice_noise": rng.standard_normal((*choice.shape[:-1], config().data.noise)).astype(np.float32),
         "image": image.clip(0, 255).astype(np.uint8),
         "tokens": tokens,
         "mask": tokens != 0,

@@ -117,7 +117,13 @@ def outputs(state, batch):
         whole = net("text", batch["whole_tokens"], batch["whole_mask"])[1]
         fake = net("generator", batch["noise"], caption)
         told = net("generator", whole, method="draw")
-        completed = caption + net("generator", batch["noise"], caption, method="choose")
+        wanted, missing = whole, caption + net("generator", batch["noise"], caption, method="choose") - whole
+        for choice in range(CONFIG.data.choices):
+            one = {name: entry[:, choice] for name, entry in batch.items() if name.startswith("choice_")}
+            open_caption = net("text", one["choice_tokens"], one["choice_mask"])[1]
+            chosen = net("text", one["choice_whole_tokens"], one["choice_whole_mask"])[1]
+            added = net("generator", one["choice_noise"], open_caption, method="choose")
+            wanted, missing = jnp.concatenate([wanted, chosen]), jnp.concatenate([missing, open_caption + added - chosen])
         again = keys.normal(keys.named(example_keys[::8], "noise"), (8,))
         out |= {"latent": real, "drawn": fake, "redrawn": net("generator", again, caption[::8]), "noise": batch["noise"],
                 "again": again}
@@ -128,7 +134,7 @@ def outputs(state, batch):
         slope = jax.vmap(jax.grad(judge))
         out["real_slope"], out["fake_slope"] = (slope(z[:part], caption[:part]) for z in (real, fake))
         return out | {"miss": (fake - real) * latent["scale"][None], "miss_told": (told - real) * latent["scale"][None],
-                      "incomplete": completed - whole, "whole": whole}
+                      "incomplete": missing, "whole": wanted}
 
     return jax.tree.map(lambda x: np.asarray(x, np.float64), compute(state.params, state.aux, batch, state.key))
 
@@ -238,11 +244,11 @@ def test_a_generator_that_hears_noise_imitates_by_what_it_draws(state, batch, ou
     config = synthetic.config().copy_and_resolve_references()
     config.unlock()
     config.generator = {"kind": "mlp", "width": 32, "hidden": 32, "blocks": 1, "noise_gain": 3.0}
-    config.data.whole = False
+    config.data.whole, config.data.choices = False, 0
     plain = systems.build(config, tokenizer=None)
     params = state.params | {"generator": plain.init(jax.random.key(5))[0]["generator"]}
     phase = phase_of(plain, "imitation", "imitation")
-    kept = {name: entry for name, entry in batch.items() if not name.startswith("whole_")}
+    kept = {name: entry for name, entry in batch.items() if not name.startswith(("whole_", "choice_"))}
     loss, _ = jax.jit(lambda p: phase.loss(Turn(p, state.aux, state.ema, kept, keys.per_example(state.key, BATCH), 256.0)))(params)
     network, text = LatentGenerator(24, 32, 32, 1, 3.0), TextEncoder(CONFIG.data.vocabulary, **CONFIG.text)
     caption = text.apply({"params": params["text"]}, batch["tokens"], batch["mask"])[1]
@@ -391,6 +397,7 @@ def test_generate_is_deterministic_in_range_and_truncation_0_silences_noise(syst
     ("data.resolution=30", r"data\.resolution = 30.*multiple of 8"),
     ("data.whole=False", r"data\.whole = False.*generator\.kind is 'choosing'"),
     ("data.noise=0", r"data\.noise = 0.*1 or more"),
+    ("data.choices=-1", r"data\.choices = -1.*0, or more where generator\.kind is 'choosing'"),
     ("data.resolution=0", r"data\.resolution = 0.*multiple of 8"),
     ("dtype=float16", r"dtype = 'float16'.*float32, bfloat16"),
     ("losses.adversarial=lsgan", "adversarial.*'lsgan'.*relativistic"),
