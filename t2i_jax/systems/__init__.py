@@ -109,21 +109,23 @@ def optimizers_of(config: ConfigDict, stages: Sequence[Stage]) -> dict[str, opta
                 raise UserError(f"config: optimizers.{name} is missing")
             if name not in found:
                 found[name] = optimizer.build(config.optimizers[name], begin)
-                for own, path in _own(config, name):
-                    found[name] = optimizer.apart(found[name], optimizer.build(config.optimizers[own], begin), below(path))
+                for own, *paths in _own(config, name):
+                    found[name] = optimizer.apart(found[name], optimizer.build(config.optimizers[own], begin), below(*paths))
         begin += stage.images
     return found
 
 
-def _own(config: ConfigDict, name: str) -> list[tuple[str, str]]:
-    """(entry of `config.optimizers`, path) of what a phase with optimizer `name` trains by others.
+def _own(config: ConfigDict, name: str) -> list[tuple[str, ...]]:
+    """(entry of `config.optimizers`, paths) of what a phase with optimizer `name` trains by others.
 
-    A language model that is tuned; and what refines an autoencoder's pictures, where `optimizers.refinement` says how: its linear
-    code is right from the start and moves slowly.
+    A language model that is tuned; and where there are such entries, "refinement", what refines an autoencoder's pictures, because
+    its linear code is right from the start and moves slowly, and "choosing", what noise adds to sentences in imitation.
     """
+    own = {("autoencoder", "refinement"): ["autoencoder/refinement"],
+           ("imitation", "choosing"): ["generator/choosing", "generator/chosen"]}
+    found = [(entry, *paths) for (phase, entry), paths in own.items() if phase == name and entry in config.optimizers]
     tuned = name != "text" and captions.kind_of(config) == captions.TUNED
-    refined = name == "autoencoder" and "refinement" in config.optimizers
-    return [("text", "text/model")] * tuned + [("refinement", "autoencoder/refinement")] * refined
+    return [("text", "text/model")] * tuned + found
 
 
 def names() -> list[str]:

@@ -368,6 +368,21 @@ def test_what_refines_pictures_is_trained_by_an_optimizer_of_its_own(refining, b
     assert moved == {path for path in before if path.startswith("refinement/")}
 
 
+def test_what_noise_adds_is_taught_by_an_optimizer_of_its_own_where_the_config_has_one(state, batch):
+    config = synthetic.config().copy_and_resolve_references()
+    with config.unlocked():
+        config.optimizers.choosing = config.optimizers.imitation.copy_and_resolve_references()
+    config.optimizers.imitation.learning_rate = 0.0
+    apart = systems.build(config, None)
+    fresh = jax.jit(lambda key: create(apart, key))(jax.random.key(0))
+    phase = phase_of(apart, "imitation", "imitation")
+    turn = Turn(state.params, state.aux, state.ema, batch, keys.per_example(state.key, BATCH), jnp.float32(320))
+    after, _ = jax.jit(lambda turn: alternate.run_phase(apart, phase, dataclasses.replace(fresh, params=turn.params), turn))(turn)
+    before, after = flat(state.params), flat(after.params)
+    moved = {path for path in before if not np.array_equal(before[path], after[path])}
+    assert moved == {path for path in before if path.startswith(("generator/choosing/", "generator/chosen/"))}
+
+
 def test_a_refined_autoencoder_starts_as_components_of_mirrored_pictures_too_wherever_it_learns_none(refining, system, sample):
     (refined, fresh), shape = refining, (16, 16, 3)
     entered = jax.jit(refined.stages[0].enter)(fresh, sample).params["autoencoder"]
