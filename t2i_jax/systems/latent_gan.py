@@ -18,7 +18,8 @@ Latents are vectors and the players perceptrons, or maps and transformers that r
 The noise n of an example stands for its picture (data/coupling.py) unless `data.coupled` is false: imitation teaches what a
 caption says and how noise decides what it leaves open, cheaply; the game then sharpens what errors blur. Where noise completes
 sentences (`generator.kind` "choosing") what words mean is learnt from whole sentences alone, and what noise chooses is learnt in
-words. The text encoder learns in the generator's turn; the discriminator reads it as is.
+words, also by draws that no picture stands beside (`data.choices`). The text encoder learns in the generator's turn; the
+discriminator reads it as is.
 """
 
 import dataclasses

@@ -8,6 +8,7 @@ from t2i_jax.data.augment import Augment
 from t2i_jax.data.pipeline import batches, first
 from t2i_jax.data.prepared import Prepared
 from t2i_jax.data.tokenizer import Tokenizer, caption_id
+from t2i_jax.data.training import DataOptions
 from t2i_jax.errors import UserError
 
 LENGTH = 12
@@ -124,6 +125,12 @@ def test_choices_are_draws_of_noise_under_captions_of_several_pictures(data, tok
 
 def data_caption(texts, number):
     return next(text for own in texts for text in own if caption_id(text) == number)
+
+
+@pytest.mark.parametrize("lacking", [{"whole": False}, {"noise": 0}])
+def test_choices_without_noise_or_whole_sentences_are_refused(lacking):
+    with pytest.raises(UserError, match="data.choices = 2 is impossible; accepted: 0 where data.whole is False or data.noise 0"):
+        DataOptions(**{"source": "openmoji", "resolution": 16, "whole": True, "noise": 4, "choices": 2} | lacking)
 
 
 def test_choices_of_data_without_captions_of_several_pictures_choose_nothing(data, tokenizer):
