@@ -76,7 +76,7 @@ class Examples:
             self._general = np.bincount([number for row in rows for number in set(row)], minlength=len(self._texts)) > 1
             own = real & ~self._told[:, None]
             some = own & self._general[self._captions]
-            self._open = np.argwhere(some if some.any() else own)  # (picture, place) of them; of data that have none, of any
+            self._open = np.argwhere(some if some.any() else own)  # (picture, place) of general captions, else of all
             self._often = np.cumsum(1 / self._counts[self._open[:, 0]])  # how often `captions` draws them, added up
         self._noise = noise
         self._coupling = Coupling(prepared, tokenizer or text, rows[: len(prepared)], noise) if noise and coupled else None

@@ -86,7 +86,10 @@ def test_every_system_can_be_read_to_by_a_language_model(name, kind, language_mo
     state = jax.eval_shape(lambda key: create(system, key), jax.random.key(0))
     entries = text.arrays(["a red heart"] * 16, config.data.text_length)
     batch = {name: x for name, x in playing.batch_of(config).items() if name not in ("tokens", "mask")} | entries
-    batch |= {f"whole_{name}": entry for name, entry in entries.items()}
+    said = entries | {f"whole_{name}": entry for name, entry in entries.items()}
+    batch |= said
+    if config.data.get("choices", 0):
+        batch |= {f"choice_{name}": np.stack([entry] * config.data.choices, axis=1) for name, entry in said.items()}
     if "noise" in config.data:
         batch["noise"] = batch["noise"][:, : config.data.noise]
     moved = set()
