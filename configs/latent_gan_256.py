@@ -35,7 +35,7 @@ def get_config(arg: str = "") -> ConfigDict:
     config = read(Path(__file__).with_name("quickstart.py"))
     config.batch_size, config.scan_length, config.fsdp, config.dtype = 2048, 10, 16, "bfloat16"
     config.data.update(source="folder", path="data/pictures", resolution=256, vocabulary=32_768, text_length=64, sample=256,
-                       noise=64, coupled=False, whole=False, complete=False, choices=0)
+                       noise=64, coupled=False, whole=False, complete=False)
     config.text.update(width=768, depth=4, heads=6, hidden=3072, bound=False)
     config.autoencoder = ConfigDict({
         "kind": "convolutional", "latent": 4, "patch": 2, "channels": (128, 256, 512), "blocks": 2, "remat": True,

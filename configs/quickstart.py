@@ -4,8 +4,8 @@
     t2i train --config configs/quickstart.py:64 --workdir runs/quickstart64     # 64x64, see the end
     t2i train --config configs/quickstart.py:tiny --workdir runs/tiny     # every part as small as it works: the tests
 
-102,400 images of autoencoder, 768,000 of imitation (the generator alone, cheap), 256,000 of GAN: 13.7 to 14.6 minutes on two free cores of an
-Intel Xeon, 9.4 on those of an AMD EPYC, 3.7 GiB at most.
+102,400 images of autoencoder, 768,000 of imitation (the generator alone, cheap), 256,000 of GAN: 13.7 to 14.6 minutes on two free
+cores of an Intel Xeon, 9.4 on those of an AMD EPYC, 3.7 GiB at most.
 
 What was tried, one seed each, on two shared cores. PSNR in dB and speckle (rms grey levels where the real picture is
 flat) of the autoencoder. Of models: R = R-precision (top 1 of 100) on training captions / unseen skin tone / unseen pair;
