@@ -249,6 +249,8 @@ sentences (of a trained text encoder); L_choice of its averaged weights on fresh
 The one that fails then, the skin tones of "person swimming", is not F's fault: 95 % of its draws are nearest to the sentence that
 noise chose. A swimmer's skin is 40 pixels; where the darkest real ones are of a red of 102, the autoencoder returns 112, and W, told
 by the whole sentence, draws 123 (seed 0) and 130 (seed 1) after 563,200 images, 119 after 768,000 and 256,000 of GAN, which pass.
+W's own rate does not mend it. Imitation alone, seed 0: at 2e-3 instead of 1e-3 it ends at 128, whole captions drawn at 35.9 dB instead
+of 36.2; with the cosine's fall begun at its first image instead of half way, at 125 and 36.1 dB.
 """
 
 from ml_collections import ConfigDict
