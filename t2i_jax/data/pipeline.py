@@ -45,6 +45,11 @@ class Text(Protocol):
         """What a checkpoint keeps of it."""
 
 
+def fit_in_memory(prepared: Prepared) -> bool:
+    """Whether its pictures are few enough to stay there."""
+    return len(prepared) * prepared.resolution**2 * prepared.channels <= CACHE_BYTES
+
+
 class Examples:
     """Prepared pictures and captions as text entries, ready to be gathered by number."""
 
@@ -80,8 +85,7 @@ class Examples:
             self._often = np.cumsum(1 / self._counts[self._open[:, 0]])  # how often `captions` draws them, added up
         self._noise = noise
         self._coupling = Coupling(prepared, tokenizer or text, rows[: len(prepared)], noise) if noise and coupled else None
-        size = len(prepared) * prepared.resolution**2 * prepared.channels
-        self._pixels = prepared.images(range(len(prepared))) if size <= CACHE_BYTES else None
+        self._pixels = prepared.images(range(len(prepared))) if fit_in_memory(prepared) else None
         self._completed = completed
 
     def __len__(self) -> int:
@@ -100,7 +104,7 @@ class Examples:
     def gather(self, pictures: np.ndarray, captions: np.ndarray) -> Batch:
         """A batch of the pictures [N] with captions of these numbers [N]."""
         return {"image": self._images(pictures), **self._said(pictures, captions), "caption": self._ids[captions],
-                "captions": self._all_ids[pictures]}
+                "captions": self._all_ids[pictures], "picture": pictures.astype(np.int32)}
 
     def _said(self, pictures: np.ndarray, captions: np.ndarray) -> Batch:
         """The text entries of captions of these numbers [N], and of whole sentences where they are asked for."""
@@ -155,7 +159,8 @@ def batches(prepared: Prepared, text: Text, *, batch_size: int, scan_length: int
     `start`: global index of the first example, what a checkpoint holds; a stack moves it by batch_size * scan_length.
     Leaves: image uint8 [K, B, H, W, C]; the entries of `text`, such as tokens int32 and mask bool [K, B, L]; caption uint32
     [K, B], the number of the caption drawn; captions uint32 [K, B, C], the numbers of all captions of the picture, padded with
-    0 (a caption is wrong for a picture if it is none of these); index uint32 [K, B], low 32 bits of the global example index;
+    0 (a caption is wrong for a picture if it is none of these); picture int32 [K, B], its number, completed ones after prepared ones;
+    index uint32 [K, B], low 32 bits of the global example index;
     where `noise` is not 0, noise float32 [K, B, noise], standard normal, which if `coupled` chose the picture among its
     caption's (coupling.py); if `whole` the entries of `text` again, WHOLE before their names, of whole sentences: the caption
     itself where it stands for this picture alone, else the picture's most detailed one; of as many `choices` [K, B, choices, ...],

@@ -62,7 +62,7 @@ Shape = tuple[tuple[int, ...], np.dtype]  # without the axes of a batch, and the
 def example_shapes(options: DataOptions, text: dict[str, Shape], captions: int) -> dict[str, Shape]:
     """What `pipeline.batches` gives of one example; text: the captions' entries, captions: how many the picture with most has."""
     shapes = {"image": ((options.resolution, options.resolution, options.channels), np.uint8), "index": ((), np.uint32),
-              "caption": ((), np.uint32), "captions": ((captions,), np.uint32)}
+              "caption": ((), np.uint32), "captions": ((captions,), np.uint32), "picture": ((), np.int32)}
     said = dict(text)
     if options.whole:
         said |= {pipeline.WHOLE + name: entry for name, entry in text.items()}
@@ -79,6 +79,7 @@ class TrainingData:
     def __init__(self, options: DataOptions, directory: Path, text: pipeline.Text | None):
         """Read prepared data; learn a tokenizer where no `text` is given. UserError where the data do not fit."""
         self.options = options
+        self._augment = Augment(options.flip, options.rotate, options.scale)
         self.train = Prepared(directory, "train")
         for key in ("resolution", "channels"):
             found, wanted = getattr(self.train, key), getattr(options, key)
@@ -96,10 +97,20 @@ class TrainingData:
         return pipeline.batches(
             self.train, self.text, batch_size=batch_size, scan_length=scan_length, seed=seed, start=start,
             text_length=self.options.text_length, rows=rows,
-            augment=Augment(self.options.flip, self.options.rotate, self.options.scale), noise=self.options.noise,
+            augment=self._augment, noise=self.options.noise,
             tokenizer=self._tokenizer, coupled=self.options.coupled, whole=self.options.whole, choices=self.options.choices,
             completed=self._completed,
         )
+
+    @property
+    def few_and_fixed(self) -> bool:
+        """Whether batches show the same pictures again and again, unaugmented, and no more than stay in memory."""
+        return self._augment == Augment() and pipeline.fit_in_memory(self.train)
+
+    def pictures(self) -> np.ndarray:
+        """All that batches show where they are `few_and_fixed`, uint8 [N, H, W, C], by their numbers there."""
+        images = self.train.images(range(len(self.train)))
+        return images if self._completed is None else np.concatenate([images, self._completed.images])
 
     @cached_property
     def _completed(self) -> Completed | None:

@@ -63,6 +63,8 @@ class Stage(NamedTuple):
     enter: Callable[[Any, dict], Any] | None = None  # (state, fixed sample batch) -> state: fits a PCA start, a latent
     # scale, copies averages; pure, its result saved right after
     makes: Callable[[Turn], Any] | None = None  # -> arrays that all turns of a step share, computed once
+    keeps: Callable[[dict, dict, Array], dict] | None = None  # (params, aux, images [N, H, W, C]) -> entries [N, ...] of a batch
+    # that a picture alone decides while the stage lasts: computed once for each, and left out of data too large for that
 
 
 class Codec(NamedTuple):

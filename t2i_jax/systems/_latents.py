@@ -31,6 +31,7 @@ from t2i_jax.objectives.reconstruction import smooth_absolute
 from t2i_jax.paths import below
 from t2i_jax.systems import Codec, Phase, Stage, Turn
 
+KEPT = "latent"  # entry of a batch
 VARIED = 2  # times that pictures are also mixed and mirrored for the principal components that a refined autoencoder starts as
 
 
@@ -62,6 +63,7 @@ class Latents(NamedTuple):
     phases: tuple[Phase, ...]  # of the stage
     start: Callable | None  # (state, sample) -> state: before it, as principal components where the autoencoder has them
     freeze: Callable  # (state, sample) -> state: after it, averaged weights and the latents' scale
+    keep: Callable[[dict, dict, Array], dict]  # what `Stage.keeps` is of those that follow
     of: Callable[[Turn], Array]  # latents [B, *shape] of a turn's pictures, scaled
     miss: Callable[..., Array]  # (turn, real, made, corner=0) -> how far latents are apart, see there
     draw: Callable[[dict, dict, Array], Array]  # (params, aux, scaled latents) -> images [B, H, W, C] in [-1, 1]
@@ -70,9 +72,10 @@ class Latents(NamedTuple):
     def before(self, images: int, *stages: Stage) -> tuple[Stage, ...]:
         """`stages` that play in the space, after that of the autoencoder, which takes so many images; those of 0 left out.
 
-        The first of them freezes the latents, whether the autoencoder was trained here or came with --init-from.
+        The first of them freezes the latents, whether the autoencoder was trained here or came with --init-from; all keep those
+        of every picture.
         """
-        playing = [stage for stage in stages if stage.images]
+        playing = [stage._replace(keeps=self.keep) for stage in stages if stage.images]
         if playing:
             playing[0] = playing[0]._replace(enter=self.freeze)
         own = [Stage("autoencoder", images, self.phases, self.start)] if images else []
@@ -169,10 +172,12 @@ def build(config: ConfigDict, shape: tuple[int, int, int], losses: AutoencoderLo
         latent = {"mean": mean, "scale": scale, "energy": energy}
         return dataclasses.replace(state, params=params, aux=state.aux | {"latent": latent})
 
+    def keep(params: dict, aux: dict, images: Array) -> dict:
+        mean = at_least_float32(encode(params, images)[0])
+        return {KEPT: (mean - wide(aux["latent"]["mean"])) / wide(aux["latent"]["scale"])}
+
     def of(turn: Turn) -> Array:
-        latent = turn.aux["latent"]
-        mean = at_least_float32(encode(turn.params, turn.batch["image"])[0])
-        return (mean - wide(latent["mean"])) / wide(latent["scale"])
+        return (turn.batch if KEPT in turn.batch else keep(turn.params, turn.aux, turn.batch["image"]))[KEPT]
 
     def miss(turn: Turn, real: Array, made: Array, corner: float = 0.0) -> Array:
         """Mean over examples of the squared distance d² as a share of the latents' variance, or of √(d² + corner²)."""
@@ -188,7 +193,7 @@ def build(config: ConfigDict, shape: tuple[int, int, int], losses: AutoencoderLo
     flat = lambda z: z.reshape(len(z), -1)
     return Latents(
         autoencoder.latent_shape, init, (*first, phase("autoencoder", autoencoder_loss)),
-        None if isinstance(autoencoder, ConvAutoencoder) else start, freeze, of, miss, draw,
+        None if isinstance(autoencoder, ConvAutoencoder) else start, freeze, keep, of, miss, draw,
         Codec(
             encode=lambda params, aux, images: flat(at_least_float32(encode(params, images)[0])),
             decode=lambda params, aux, z: jnp.clip(

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 import jax
 from jax.sharding import Mesh
 
-from t2i_jax.systems import System
+from t2i_jax.systems import Stage, System
 from t2i_jax.training import alternate
 from t2i_jax.training.state import State
 
@@ -44,8 +44,10 @@ def lower(system: System, number: int, state: State, batches: dict, mesh: Mesh) 
 class Programs:
     """Compiles one stage at a time, in a thread beside the loop: the next one's while one trains."""
 
-    def __init__(self, system: System, mesh: Mesh):
-        self._system, self._mesh = system, mesh
+    def __init__(self, system: System, mesh: Mesh,
+                 expected: Callable[[Stage, State, dict], dict] = lambda stage, state, batches: batches):
+        """expected: (stage, state, batches as they are read) -> batches as the stage's update takes them, of shapes and types."""
+        self._system, self._mesh, self._expected = system, mesh, expected
         self._pool = concurrent.futures.ThreadPoolExecutor(1, "compile")
         self._begun: dict[int, concurrent.futures.Future[alternate.Update]] = {}
 
@@ -80,6 +82,7 @@ class Programs:
         self._pool.shutdown(wait=False, cancel_futures=True)
 
     def _compile(self, number: int, state: State, batches: dict) -> alternate.Update:
+        batches = self._expected(self._system.stages[number], state, batches)
         update, lowered = lower(self._system, number, state, batches, self._mesh)
         return update._replace(run=lowered.compile())
 

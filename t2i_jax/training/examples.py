@@ -35,7 +35,8 @@ def feed(config: ConfigDict, data: TrainingData, mesh: Mesh) -> loop.Data:
     """What the training loop of a config reads of `data`, this process's share of each batch."""
     size = {"batch_size": config.batch_size, "scan_length": config.scan_length}
     rows = hosts.rows(mesh, config.batch_size)
-    return loop.Data(lambda start: data.batches(start, seed=config.seed, rows=rows, **size), data.sample, **size)
+    return loop.Data(lambda start: data.batches(start, seed=config.seed, rows=rows, **size), data.sample,
+                     pictures=data.pictures if data.few_and_fixed else None, **size)
 
 
 def first_update(config: ConfigDict, system: System, state: State, mesh: Mesh) -> jax.stages.Lowered:

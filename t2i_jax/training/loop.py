@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 import jax
+import numpy as np
 from jax.sharding import Mesh
 
 from t2i_jax.distributed import hosts
@@ -19,6 +20,7 @@ from t2i_jax.training.ahead import Programs
 from t2i_jax.training.checkpoint import Checkpoints, Run, newest_good
 from t2i_jax.training.clock import Clock, Span
 from t2i_jax.training.health import Monitor
+from t2i_jax.training.kept import Kept
 from t2i_jax.training.metrics import MetricsLog, Silence
 from t2i_jax.training.start import abstract, entered, start
 from t2i_jax.training.state import State
@@ -64,6 +66,8 @@ class Data(NamedTuple):
     sample: Callable[[], dict]  # the fixed examples [N, ...] that stages fit their starts to
     batch_size: int  # of all processes together
     scan_length: int
+    pictures: Callable[[], np.ndarray] | None = None  # all that batches show, uint8 [N, H, W, C], by a batch's "picture"; None: too
+    # many, or shown in more than one way
 
 
 class Diverged(UserError):
@@ -123,7 +127,8 @@ def train(
         log = Silence()
     stop = StopRequest()
     clock, first = Clock(), images
-    programs = Programs(system, mesh)
+    kept = Kept(data.pictures, data.batch_size, mesh)
+    programs = Programs(system, mesh, kept.expected)
     batches = _placed(data, images, mesh)
     chunk = data.batch_size * data.scan_length
 
@@ -202,8 +207,9 @@ def train(
                     draw(state, images, log)
                 batch = next(batches)
                 update = programs.update(number, state, batch)
+                whole = kept.beside(stage, state, batch)
                 with jax.transfer_guard("disallow"):
-                    state, report = update.run(state, batch)
+                    state, report = update.run(state, whole)
                 clock.dispatched(report)
                 programs.prepare(number + 1, state, batch)
                 images += chunk

@@ -167,6 +167,17 @@ def test_an_epoch_holds_told_pictures_whether_pixels_are_kept_or_read(data, monk
 @pytest.mark.parametrize("wanted", [True, False])
 def test_training_data_are_completed_where_the_config_says_so(data, wanted):
     options = DataOptions(source="folder", resolution=16, path=str(data.directory), complete=wanted)
-    stack = next(TrainingData(options, data.directory, None).batches(0, batch_size=10, scan_length=8, seed=0))
+    opened = TrainingData(options, data.directory, None)
+    stack = next(opened.batches(0, batch_size=10, scan_length=8, seed=0))
+    assert opened.few_and_fixed and len(opened.pictures()) == len(data) + 4 * wanted
+    np.testing.assert_array_equal(opened.pictures()[stack["picture"]], stack["image"])
     told = {caption_id(f"{paint} thing{thing}, dry") for thing, paint in LACKING.items()}
     assert bool(told & set(stack["caption"].ravel().tolist())) is wanted
+
+
+@pytest.mark.parametrize("changes", [{"flip": True}, {"rotate": 5.0}, {"scale": 0.1}, {"bytes": 0}])
+def test_pictures_that_are_varied_or_too_many_are_not_few_and_fixed(data, monkeypatch, changes):
+    """Nothing can be kept of them, see training/kept.py."""
+    monkeypatch.setattr("t2i_jax.data.pipeline.CACHE_BYTES", changes.pop("bytes", 2**20))
+    options = DataOptions(source="folder", resolution=16, path=str(data.directory), **changes)
+    assert not TrainingData(options, data.directory, None).few_and_fixed

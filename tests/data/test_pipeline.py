@@ -46,7 +46,8 @@ def test_shapes_and_types(data, tokenizer):
     (stack,) = take(data, tokenizer, 1)
     assert {name: (leaf.shape, str(leaf.dtype)) for name, leaf in stack.items()} == {
         "image": ((2, 8, 16, 16, 3), "uint8"), "tokens": ((2, 8, LENGTH), "int32"), "mask": ((2, 8, LENGTH), "bool"),
-        "caption": ((2, 8), "uint32"), "captions": ((2, 8, 2), "uint32"), "index": ((2, 8), "uint32")}
+        "caption": ((2, 8), "uint32"), "captions": ((2, 8, 2), "uint32"), "picture": ((2, 8), "int32"),
+        "index": ((2, 8), "uint32")}
 
 
 def test_a_batch_as_large_as_the_data_holds_every_picture_once_in_every_step(data, tokenizer):

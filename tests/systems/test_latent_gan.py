@@ -223,6 +223,17 @@ def test_imitation_loss(play, outputs, state):
     np.testing.assert_allclose(terms["loss"], expected["imitation"] + 3 * expected["choice"], rtol=1e-5)
 
 
+def test_latents_that_are_kept_are_those_that_a_step_computes(system, state, batch):
+    assert [stage.name for stage in system.stages if stage.keeps] == ["imitation", "gan"]
+    kept = system.stages[-1].keeps(state.params, state.aux, batch["image"])
+    assert {name: x.shape for name, x in kept.items()} == {"latent": (BATCH, 24)}
+    for stage, phase in PHASES[2:]:
+        loss = jax.jit(lambda batch, phase=phase_of(system, stage, phase): phase.loss(
+            Turn(state.params, state.aux, state.ema, batch, keys.per_example(state.key, BATCH), jnp.float32(BEGIN)))[0])
+        np.testing.assert_allclose(loss(batch | kept), loss(batch), rtol=1e-5)
+        assert abs(loss(batch | {"latent": kept["latent"] + 1}) - loss(batch)) > 1e-3
+
+
 def choice(outputs):
     spread = ((outputs["whole"] - outputs["whole"].mean(0)) ** 2).sum(-1).mean()
     return (outputs["incomplete"] ** 2).sum(-1).mean() / spread
