@@ -18,6 +18,7 @@ from t2i_jax.config import read
 
 
 def get_config(arg: str = "") -> ConfigDict:
-    config = read(Path(__file__).with_name("quickstart.py"), arg if arg in ("64", "tiny") else "")
+    recipe = {"tiny": "tiny", "64": ""}.get(arg, "32")
+    config = read(Path(__file__).with_name("quickstart.py"), recipe)
     config.data.update(source="folder", limit=0, text_length=32, complete=False)
     return config

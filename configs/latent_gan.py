@@ -31,7 +31,7 @@ from t2i_jax.config import read
 
 
 def get_config(arg: str = "") -> ConfigDict:
-    config = read(Path(__file__).with_name("quickstart.py"), "tiny" if arg == "tiny" else "")
+    config = read(Path(__file__).with_name("quickstart.py"), "tiny" if arg == "tiny" else "32")
     if arg == "":
         one_gpu(config)
     if arg == "bilingual":

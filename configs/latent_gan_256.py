@@ -32,7 +32,7 @@ SIZES = {
 
 def get_config(arg: str = "") -> ConfigDict:
     size = SIZES[arg or "xl"]
-    config = read(Path(__file__).with_name("quickstart.py"))
+    config = read(Path(__file__).with_name("quickstart.py"), "32")
     config.batch_size, config.scan_length, config.fsdp, config.dtype = 2048, 10, 16, "bfloat16"
     config.data.update(source="folder", path="data/pictures", resolution=256, vocabulary=32_768, text_length=64, sample=256,
                        noise=64, coupled=False, whole=False, complete=False)

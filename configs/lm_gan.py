@@ -46,7 +46,7 @@ GAN = {"autoencoder": 102_400, "imitation": 96_000, "gan": 12_800}
 
 
 def get_config(arg: str = "") -> ConfigDict:
-    config = read(Path(__file__).with_name("quickstart.py"), "tiny" if arg == "tiny" else "")
+    config = read(Path(__file__).with_name("quickstart.py"), "tiny" if arg == "tiny" else "32")
     config.system = "lm_gan"
     config.text = ConfigDict({"kind": "cached", "encoder": MINILM, "width": 128, "tuned_layers": 0, "stored": "float16"})
     config.data.update(whole=False, choices=0, complete=False)  # of completed captions no features are stored

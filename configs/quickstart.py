@@ -273,19 +273,19 @@ def get_config(arg: str = "") -> ConfigDict:
     config.fsdp = 1  # devices that share one copy of the parameters
     config.dtype = "float32"  # of activations; losses and parameters are float32 always
     config.data = ConfigDict({
-        "source": "openmoji", "path": "", "resolution": 32, "channels": 3, "languages": ("en",), "limit": 0,
+        "source": "openmoji", "path": "", "resolution": 64, "channels": 3, "languages": ("en",), "limit": 0,
         "template": "{}", "heldout_fraction": 0.05, "denoise": False, "drop_near_duplicates": False,
         "flip": False, "rotate": 0.0, "scale": 0.0, "vocabulary": 4096, "text_length": 20, "sample": 4096, "noise": 4,
-        "whole": True, "complete": True, "choices": 0,
+        "whole": True, "complete": True, "choices": 2,
     })
     config.text = ConfigDict({"width": 128, "depth": 0, "heads": 4, "hidden": 256, "bound": True})  # a bag of placed words
     config.autoencoder = ConfigDict({
-        "kind": "linear", "latent": 688, "encoder_hidden": 512, "width": 512, "hidden": 1024, "blocks": 2, "remat": False,
+        "kind": "refined", "latent": 1280, "channels": 48, "blocks": 2, "step": 2, "log_variance": -7.0, "remat": False,
     })
     config.patches = ConfigDict({"width": 64})
     config.latents = ConfigDict({"whitening": 0.5})
     config.generator = ConfigDict({
-        "kind": "choosing", "width": 704, "hidden": 2048, "blocks": 4, "last_hidden": 0, "choosing_width": 256,
+        "kind": "choosing", "width": 704, "hidden": 2048, "blocks": 4, "last_hidden": 2048, "choosing_width": 256,
         "choosing_hidden": 512, "choosing_blocks": 3, "noise_gain": 3.0, "remat": False,
     })
     config.discriminator = ConfigDict({
@@ -294,17 +294,19 @@ def get_config(arg: str = "") -> ConfigDict:
     config.losses = ConfigDict({
         "adversarial": "relativistic", "gamma": 2.0, "gamma_final": 0.3, "penalty_share": 0.25, "matching": 0.0,
         "contrastive": 1.0, "temperature": 0.1, "imitation": 10.0, "choice": 3.0, "corner": 0.03, "l1": 0.1, "kl": 3e-6,
-        "patch": 0.0, "patch_gamma": 1.0, "patch_start": 0, "cut_mix": 0.5, "mirror": True,
+        "patch": 0.0, "patch_gamma": 1.0, "patch_start": 0, "cut_mix": 0.75, "mirror": False,
     })
-    config.stages = ConfigDict({"autoencoder": 102_400, "imitation": 768_000, "gan": 256_000})
+    config.stages = ConfigDict({"autoencoder": 38_400, "imitation": 755_200, "gan": 76_800})
     config.optimizers = ConfigDict({
-        "autoencoder": optimizer(learning_rate=4e-4, b1=0.9, decay_end=102_400, final=0.01),
+        "autoencoder": optimizer(learning_rate=5e-5, b1=0.9, warmup_images=6_400, decay_end=38_400, final=0.01),
+        "refinement": optimizer(learning_rate=2e-3, b1=0.9, warmup_images=6_400, decay_end=38_400, final=0.01),
         "patches": optimizer(learning_rate=4e-4, decay="constant"),
-        "imitation": optimizer(learning_rate=1e-3, b1=0.9, decay_start=384_000, decay_end=768_000),
-        "discriminator": optimizer(learning_rate=3e-4, decay_start=128_000, decay_end=256_000),
-        "generator": optimizer(learning_rate=3e-4, decay_start=128_000, decay_end=256_000),
+        "imitation": optimizer(learning_rate=1e-3, b1=0.9, decay_start=377_600, decay_end=755_200),
+        "choosing": optimizer(learning_rate=2e-3, b1=0.9, decay_start=377_600, decay_end=755_200),  # of imitation, what noise adds
+        "discriminator": optimizer(learning_rate=3e-4, decay_start=38_400, decay_end=76_800),
+        "generator": optimizer(learning_rate=3e-4, decay_start=38_400, decay_end=76_800),
     })
-    config.ema = ConfigDict({"autoencoder": 17_700.0, "generator": 20_000.0})  # half-lives in images
+    config.ema = ConfigDict({"autoencoder": 2_000.0, "generator": 20_000.0})  # half-lives in images
     config.run = ConfigDict({
         "checkpoint_every": 512_000, "keep": 2, "keep_every": 0, "log_every": 0, "samples_every": 640_000,
         "evaluate_every": 0,  # images; 0 = never
@@ -314,37 +316,32 @@ def get_config(arg: str = "") -> ConfigDict:
         "rollback_learning_rate": 0.5,  # every learning rate times this
         "rollback_gamma": 1.0,  # losses.gamma and losses.gamma_final times this
     })
-    if arg == "64":
-        larger(config)
+    if arg in ("32", "tiny"):
+        smaller(config)
     if arg == "tiny":
         tiny(config)
     return config
 
 
-def larger(config: ConfigDict) -> None:
-    """64x64 pictures: more latents, and an autoencoder whose convolutions refine what so few return, which few images teach.
-
-    Stages are shorter, as steps are slower; draws of noise beside examples and an optimizer of its own teach sooner what noise adds.
-    """
-    config.data.update(resolution=64, choices=2)
+def smaller(config: ConfigDict) -> None:
+    """32x32 pictures: fewer latents, perceptrons beside the linear code, which many images teach, and longer stages."""
+    config.data.update(resolution=32, choices=0)
     config.autoencoder = ConfigDict({
-        "kind": "refined", "latent": 1280, "channels": 48, "blocks": 2, "step": 2, "log_variance": -7.0, "remat": False,
+        "kind": "linear", "latent": 688, "encoder_hidden": 512, "width": 512, "hidden": 1024, "blocks": 2, "remat": False,
     })
-    config.generator.last_hidden = 2048
-    config.losses.update(cut_mix=0.75, mirror=False)
-    config.stages.update(autoencoder=38_400, imitation=563_200, gan=108_800)
-    brief = dict(b1=0.9, warmup_images=6_400, decay_end=38_400, final=0.01)
-    config.optimizers.autoencoder = optimizer(learning_rate=5e-5, **brief)
-    config.optimizers.refinement = optimizer(learning_rate=2e-3, **brief)
-    config.optimizers.imitation.update(decay_start=281_600, decay_end=563_200)
-    config.optimizers.choosing = optimizer(learning_rate=2e-3, b1=0.9, decay_start=281_600, decay_end=563_200)  # what noise adds
+    config.generator.last_hidden = 0
+    config.losses.update(cut_mix=0.5, mirror=True)
+    config.stages.update(autoencoder=102_400, imitation=768_000, gan=256_000)
+    config.optimizers.autoencoder = optimizer(learning_rate=4e-4, b1=0.9, decay_end=102_400, final=0.01)
+    del config.optimizers.refinement, config.optimizers.choosing
+    config.optimizers.imitation.update(decay_start=384_000, decay_end=768_000)
     for name in ("discriminator", "generator"):
-        config.optimizers[name].update(decay_start=54_400, decay_end=108_800)
-    config.ema.autoencoder = 2_000.0
+        config.optimizers[name].update(decay_start=128_000, decay_end=256_000)
+    config.ema.autoencoder = 17_700.0
 
 
 def tiny(config: ConfigDict) -> None:
-    """Every part as small as it works: seconds."""
+    """The smaller recipe, every part as small as it works: seconds."""
     config.batch_size, config.scan_length = 16, 4
     config.data.update(resolution=16, limit=96, vocabulary=512, sample=64, noise=8, choices=2)
     config.text.update(width=16, depth=1, heads=2, hidden=16)

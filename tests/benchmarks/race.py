@@ -179,7 +179,7 @@ CASES = {
     "R3GAN-style, R1 + R2": Case(
         "dcgan.py:small", ("losses.adversarial=relativistic", "losses.gamma=1.0", "losses.gamma_fake=1.0",
                            "losses.matching=False"), "gan", GameTwin, twice=True),
-    "autoencoder": Case("quickstart.py:", ("losses.cut_mix=0.0", "losses.mirror=False"), "autoencoder", AutoencoderTwin,
+    "autoencoder": Case("quickstart.py:32", ("losses.cut_mix=0.0", "losses.mirror=False"), "autoencoder", AutoencoderTwin,
                         twice=False),
     "latent transformer GAN": Case(
         "latent_gan_256.py:tiny", (

@@ -80,7 +80,7 @@ def of_data(repeats: int) -> dict:
         for count in SIZES:
             prepared = Path(folder) / str(count)
             prepare(noise(count), prepared, resolution=32)
-            config = playing.config("quickstart.py:", f"data.path={prepared}")
+            config = playing.config("quickstart.py:32", f"data.path={prepared}")
             with config.unlocked():
                 config.data.coupled = False  # fitted to all pictures before training begins
             data = open_examples(config, Path(folder) / f"run{count}")
@@ -106,7 +106,7 @@ def of_networks(repeats: int) -> dict:
     for what, (stage, changes, values) in CHANGES.items():
         found[what] = {}
         for change, value in zip(changes, values, strict=True):
-            config = playing.config("quickstart.py:", *change)
+            config = playing.config("quickstart.py:32", *change)
             stacked = jax.device_put({name: np.stack([x] * STEPS) for name, x in batch_of(config).items()},
                                      sharding.stacked_batch(make_mesh()))
             state, run = chunk_of(config, stage, stacked)
