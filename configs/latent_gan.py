@@ -1,7 +1,7 @@
 """The flagship, latent_gan: a text-conditioned GAN in the latents of an autoencoder, at 64x64 on one GPU, and smaller.
 
     t2i train --config configs/latent_gan.py --workdir runs/latent_gan           # one GPU; never run yet, see --dry-run
-    t2i train --config configs/latent_gan.py:small --workdir runs/small          # two CPU cores: configs/quickstart.py
+    t2i train --config configs/latent_gan.py:small --workdir runs/small          # two CPU cores: configs/quickstart.py:32
     t2i train --config configs/latent_gan.py:bilingual --workdir runs/bilingual  # English and Chinese, two CPU cores
     t2i train --config configs/latent_gan.py:tiny --workdir runs/tiny            # as small as it works: the tests
 
