@@ -1,4 +1,4 @@
-"""Settings every test shares: the CPU, no silent broadcasting over ranks, one tiny trained run."""
+"""Settings every test shares: the CPU unless asked otherwise, no silent broadcasting over ranks, one tiny trained run."""
 
 import atexit
 import os
@@ -18,6 +18,8 @@ from running import CONFIGS, call, evaluate
 from tiny_models import write_tiny
 
 jax.config.update("jax_numpy_rank_promotion", "raise")
+if os.environ["JAX_PLATFORMS"] != "cpu":  # GPUs multiply float32 rounded to 10 bits of mantissa, what tests compare with does not
+    jax.config.update("jax_default_matmul_precision", "highest")
 
 
 @pytest.fixture
