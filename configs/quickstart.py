@@ -290,7 +290,7 @@ def get_config(arg: str = "") -> ConfigDict:
         "kind": "refined", "latent": 1280, "channels": 48, "blocks": 2, "step": 2, "log_variance": -7.0, "remat": False,
     })
     config.patches = ConfigDict({"width": 64})
-    config.latents = ConfigDict({"whitening": 0.5})
+    config.latents = ConfigDict({"whitening": 0.5, "flatten": 12.0})
     config.generator = ConfigDict({
         "kind": "choosing", "width": 704, "hidden": 2048, "blocks": 4, "last_hidden": 2048, "choosing_width": 256,
         "choosing_hidden": 512, "choosing_blocks": 3, "noise_gain": 3.0, "remat": False,
@@ -336,6 +336,7 @@ def smaller(config: ConfigDict) -> None:
     config.autoencoder = ConfigDict({
         "kind": "linear", "latent": 688, "encoder_hidden": 512, "width": 512, "hidden": 1024, "blocks": 2, "remat": False,
     })
+    config.latents.flatten = 0.0
     config.generator.last_hidden = 0
     config.losses.update(cut_mix=0.5, mirror=True)
     config.stages.update(autoencoder=102_400, imitation=768_000, gan=256_000)

@@ -3,7 +3,7 @@
     stage 1, autoencoder   E, D_ae minimise  |x - x̂|² + w₁ |x - x̂| + α KL(q(z|x) ‖ N(0, I)) + w_adv L_G(patches of x̂)
                            patches minimises L_D(x, x̂) + γ/2 R1                      (its gradient reaches the autoencoder late)
     then                   z = (E(x) - μ) / s on averaged autoencoder weights, which no longer move
-    picture = D_ae(s z + μ)
+    picture = D_ae(s z + μ), its flat areas smoothed where the config says so
 
 A latent is one vector, each dimension of which has its own μ and s, or a map, whose channels have them.
 """
@@ -24,6 +24,7 @@ from t2i_jax.models.autoencoders import Autoencoder, start_as_pca
 from t2i_jax.models.conv_autoencoder import ConvAutoencoder
 from t2i_jax.models.discriminators import PatchDiscriminator
 from t2i_jax.models.refined_autoencoder import RefinedAutoencoder
+from t2i_jax.models.smoothing import flatten
 from t2i_jax.objectives import adversarial, diagnostics, penalty, variational
 from t2i_jax.objectives.augment import cut_mix, mirror
 from t2i_jax.objectives.precision import at_least_float32
@@ -49,10 +50,11 @@ class AutoencoderLosses:
 
 
 @dataclasses.dataclass(frozen=True)
-class Scale:
+class Space:
     """The config section `latents`."""
 
     whitening: float = 0.5  # 0: one scale for all dimensions (of a map: channels), 1: each to unit variance
+    flatten: float = 0.0  # differences, in grey levels, that pictures drawn from latents lose in flat areas; training sees them
 
 
 class Latents(NamedTuple):
@@ -84,7 +86,8 @@ class Latents(NamedTuple):
 
 def build(config: ConfigDict, shape: tuple[int, int, int], losses: AutoencoderLosses, **dtype) -> Latents:
     """From the config sections autoencoder, patches, latents. Raises UserError where one does not fit."""
-    scaling = configs.section(config, "latents", Scale)
+    space = configs.section(config, "latents", Space)
+    configs.require(space.flatten >= 0, "latents.flatten", space.flatten, "0 or more")
     kinds = {"linear": Autoencoder, "refined": RefinedAutoencoder, "convolutional": ConvAutoencoder}
     autoencoder = configs.choice(config, "autoencoder", kinds, image_shape=shape, **dtype)
     configs.require(shape[0] % autoencoder.factor == 0, "data.resolution", shape[0],
@@ -107,6 +110,11 @@ def build(config: ConfigDict, shape: tuple[int, int, int], losses: AutoencoderLo
 
     def decode(params: dict, z: Array) -> Array:
         return autoencoder.apply({"params": params["autoencoder"]}, z, method="decode")
+
+    def finished(images: Array) -> Array:
+        """What is shown of decoded `images`."""
+        images = jnp.clip(at_least_float32(images), -1, 1)
+        return flatten(images, space.flatten * 2 / 255) if space.flatten else images
 
     def varied(images: Array, example_keys: Array, mirrored: bool) -> Array:
         if mirrored:
@@ -165,7 +173,7 @@ def build(config: ConfigDict, shape: tuple[int, int, int], losses: AutoencoderLo
         z = at_least_float32(encode(params, sample["image"])[0])
         everywhere = tuple(range(z.ndim - 1))  # examples, and places of a map
         deviation = jnp.maximum(z.std(axis=everywhere), 1e-3 * z.std())  # directions that no picture uses stay finite
-        scale = deviation**scaling.whitening
+        scale = deviation**space.whitening
         scale *= jnp.sqrt(jnp.mean((deviation / scale) ** 2))  # mean square 1 over the dimensions together
         mean = z.mean(axis=everywhere)
         energy = jnp.sum(jnp.mean((z - wide(mean)) ** 2, axis=0))
@@ -186,7 +194,7 @@ def build(config: ConfigDict, shape: tuple[int, int, int], losses: AutoencoderLo
         return jnp.mean(jnp.sqrt(squared + corner**2) if corner else squared)
 
     def draw(params: dict, aux: dict, z: Array) -> Array:
-        return jnp.clip(decode(params, z * wide(aux["latent"]["scale"]) + wide(aux["latent"]["mean"])), -1, 1)
+        return finished(decode(params, z * wide(aux["latent"]["scale"]) + wide(aux["latent"]["mean"])))
 
     phase = lambda name, loss: Phase(name, below(name), loss, name, whole_batch=True)
     first = [phase("patches", patches_loss)] if losses.patch else []
@@ -196,8 +204,7 @@ def build(config: ConfigDict, shape: tuple[int, int, int], losses: AutoencoderLo
         None if isinstance(autoencoder, ConvAutoencoder) else start, freeze, keep, of, miss, draw,
         Codec(
             encode=lambda params, aux, images: flat(at_least_float32(encode(params, images)[0])),
-            decode=lambda params, aux, z: jnp.clip(
-                at_least_float32(decode(params, z.reshape(-1, *autoencoder.latent_shape))), -1, 1),
+            decode=lambda params, aux, z: finished(decode(params, z.reshape(-1, *autoencoder.latent_shape))),
             size=math.prod(autoencoder.latent_shape),
         ),
     )

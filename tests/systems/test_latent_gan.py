@@ -14,6 +14,7 @@ from t2i_jax.models.autoencoders import Autoencoder, start_as_pca
 from t2i_jax.models.discriminators import LatentDiscriminator, PatchDiscriminator
 from t2i_jax.models.generators import ChoosingGenerator, LatentGenerator
 from t2i_jax.models.refined_autoencoder import RefinedAutoencoder
+from t2i_jax.models.smoothing import flatten
 from t2i_jax.models.text import TextEncoder
 from t2i_jax.objectives.augment import cut_mix, mirror
 from t2i_jax.paths import flat
@@ -419,7 +420,21 @@ def test_generate_is_deterministic_in_range_and_truncation_0_silences_noise(syst
     assert jnp.ptp(draw(0, 0), axis=0).max() > 1e-3  # captions still speak
 
 
+def test_what_is_drawn_and_returned_loses_noise_in_flat_areas_where_asked_and_training_sees_it(system, state, batch):
+    flattening = synthetic.system("latents.flatten=25.5")
+    text = {name: batch[name] for name in ("tokens", "mask")}
+    draw = lambda system: jax.jit(system.generate)(state.params, state.aux, text, keys.per_example(state.key, BATCH))
+    decode = lambda system: jax.jit(system.codec.decode)(state.params, state.aux, jnp.ones((BATCH, 24)))
+    for shown in (draw, decode):
+        np.testing.assert_allclose(shown(flattening), flatten(shown(system), 0.2), atol=1e-5)
+        assert jnp.abs(shown(flattening) - shown(system)).max() > 1e-3
+    losses = [phase_of(system, "autoencoder", "autoencoder").loss(
+        Turn(state.params, state.aux, state.ema, batch, keys.per_example(state.key, BATCH), 256.0))[0] for system in (flattening, system)]
+    np.testing.assert_array_equal(*losses)
+
+
 @pytest.mark.parametrize("override, message", [
+    ("latents.flatten=-1.0", r"latents\.flatten = -1\.0.*0 or more"),
     ("data.resolution=30", r"data\.resolution = 30.*multiple of 8"),
     ("data.whole=False", r"data\.whole = False.*generator\.kind is 'choosing'"),
     ("data.noise=0", r"data\.noise = 0.*1 or more"),
