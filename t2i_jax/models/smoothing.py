@@ -11,6 +11,7 @@ def flatten(images: Array, within: float, reach: int = 2) -> Array:
 
     A bilateral filter (Tomasi & Manduchi 1998): weights exp(-|x - y|² / 2 reach² - |colour difference|² / 2 within²), of places
     inside the picture. Flat areas lose noise that is small beside `within`; edges that are large beside it stay.
+    For pictures that are shown, not for losses: its gradient near the border is not a number.
     """
     height, width = images.shape[1:3]
     # Places outside are infinitely unlike any colour, so that their weight is 0.

@@ -28,7 +28,7 @@ from t2i_jax.models.smoothing import flatten
 from t2i_jax.objectives import adversarial, diagnostics, penalty, variational
 from t2i_jax.objectives.augment import cut_mix, mirror
 from t2i_jax.objectives.precision import at_least_float32
-from t2i_jax.objectives.reconstruction import smooth_absolute
+from t2i_jax.objectives.reconstruction import GREY_LEVEL, smooth_absolute
 from t2i_jax.paths import below
 from t2i_jax.systems import Codec, Phase, Stage, Turn
 
@@ -114,7 +114,7 @@ def build(config: ConfigDict, shape: tuple[int, int, int], losses: AutoencoderLo
     def finished(images: Array) -> Array:
         """What is shown of decoded `images`."""
         images = jnp.clip(at_least_float32(images), -1, 1)
-        return flatten(images, space.flatten * 2 / 255) if space.flatten else images
+        return flatten(images, space.flatten * GREY_LEVEL) if space.flatten else images
 
     def varied(images: Array, example_keys: Array, mirrored: bool) -> Array:
         if mirrored:
